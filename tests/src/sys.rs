@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "fork, byte-range locks, signal handlers and mappings have no safe wrapper")]
 
 use std::{
-    ffi::c_void,
+    ffi::{CString, c_void},
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
@@ -144,6 +144,18 @@ pub fn let_interrupt(signal: Signal) -> Result<()> {
     answer(unsafe { libc::sigaction(signal.as_raw(), &raw const action, ptr::null_mut()) }).map(drop)
 }
 
+/// A path as the kernel takes it.
+fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)
+}
+
+/// `truncate(2)`: sets the size of a file that need not be open.
+pub fn truncate(path: &Path, length: u64) -> Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL and lives as long as the call.
+    answer(unsafe { libc::truncate(path.as_ptr(), length as i64) }).map(drop)
+}
+
 /// `sync_file_range(2)`: starts writing a range and waits for it.
 pub fn sync_file_range(file: impl AsFd, offset: i64, length: i64) -> Result<()> {
     let flags =
@@ -168,7 +180,7 @@ pub struct Handle {
 impl Handle {
     /// The handle of a file that is found by its path; a symbolic link is not followed.
     pub fn of(path: &Path) -> Result<Self> {
-        let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+        let path = c_path(path)?;
         let mut handle = Handle { bytes: HANDLE_BYTES_MAX as u32, kind: 0, opaque: [0; HANDLE_BYTES_MAX] };
         let mut mount_id = 0;
         let into = (&raw mut handle).cast();

@@ -19,8 +19,12 @@ use crate::{
     supervise::{self, End},
 };
 
+mod bytes;
+mod links;
 mod names;
 mod open;
+mod rename;
+mod truncate;
 
 /// How long one case may take. On ext4 the slowest takes well under a second.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -63,7 +67,8 @@ use case;
 
 /// All cases, grouped by file.
 pub fn all() -> impl Iterator<Item = Case> {
-    let groups: &[&[Case]] = &[names::CASES, open::CASES];
+    let groups: &[&[Case]] =
+        &[names::CASES, open::CASES, bytes::CASES, truncate::CASES, rename::CASES, links::CASES];
     groups.concat().into_iter()
 }
 
