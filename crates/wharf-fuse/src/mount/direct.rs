@@ -50,11 +50,12 @@ impl Context {
 
     fn configure(&self, options: &Options, point: &Point) -> Result<(), Error> {
         let set = |key: &'static str, value: &OsStr| {
-            mount::fsconfig_set_string(&self.context, key, value).map_err(|cause| self.refused(key, cause))
+            mount::fsconfig_set_string(&self.context, key, value)
+                .map_err(|cause| self.refused_option(key, cause))
         };
         let flag = |key: &'static str, wanted: bool| {
             let done = if wanted { mount::fsconfig_set_flag(&self.context, key) } else { Ok(()) };
-            done.map_err(|cause| self.refused(key, cause))
+            done.map_err(|cause| self.refused_option(key, cause))
         };
         set("source", options.source())?;
         set("subtype", options.subtype().as_ref())?;
@@ -109,11 +110,18 @@ impl Context {
         // One read gives one message, `e fuse: …`; the last one is an error (ENODATA).
         while let Ok(count @ 1..) = rustix::io::read(&self.context, &mut words) {
             let text = String::from_utf8_lossy(&words[..count]);
-            said.push(
-                text.trim_end().trim_start_matches(|mark: char| mark.is_ascii_lowercase()).trim().to_owned(),
-            );
+            said.push(text.split_once(' ').map_or(&*text, |(_, message)| message).trim_end().to_owned());
         }
         Error::Kernel { doing, cause: cause.into(), why: said.join("; ") }
+    }
+
+    fn refused_option(&self, key: &str, cause: Errno) -> Error {
+        match self.refused("setting an option", cause) {
+            Error::Kernel { doing, cause, why } if why.is_empty() => {
+                Error::Kernel { doing, cause, why: key.to_owned() }
+            }
+            error => error,
+        }
     }
 }
 

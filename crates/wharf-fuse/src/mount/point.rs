@@ -1,7 +1,9 @@
 //! The place a mount goes to: found, named, and judged without waiting for a file system that hangs.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -94,8 +96,7 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
         let place = parent.join(name);
         match rustix::fs::readlink(&place, Vec::new()) {
             Ok(target) => {
-                use std::os::unix::ffi::OsStringExt;
-                path = parent.join(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())));
+                path = parent.join(OsString::from_vec(target.into_bytes()));
             }
             // Not a link.
             Err(Errno::INVAL) => return Ok(place),
@@ -111,7 +112,13 @@ fn unreachable(point: &Path, cause: io::Error) -> Error {
     let point = point.to_owned();
     match cause.kind() {
         ErrorKind::NotFound => Error::PointMissing { point },
-        _ if cause.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Error::PointDead { point },
+        _ if cause.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
+            // The dead mount may be a directory above; that is the one to free.
+            let table = table::read().unwrap_or_default();
+            let above = table.iter().filter(|entry| entry.is_fuse() && point.starts_with(&entry.point));
+            let dead = above.map(|entry| &entry.point).max_by_key(|place| place.components().count());
+            Error::PointDead { point: dead.cloned().unwrap_or(point) }
+        }
         _ => Error::PointUnreachable { point, cause },
     }
 }
