@@ -1,0 +1,373 @@
+//! From a decoded request to the author's method and back to a reply.
+//!
+//! The one place that knows which operation needs which capability, node and handle.
+
+use std::sync::Arc;
+
+use wharf_mem::{Data, Lease, Window};
+
+use crate::context::Context;
+use crate::error::{Errno, Error, Kind};
+use crate::{Capabilities, Created, Entry, FileSystem, HandleId, NodeId, Opened, Source, op};
+
+use super::handles::OpenFile;
+use super::listing::{EntryForm, Listing, counted};
+use super::reply::{EntryReply, OpenReply, Reply, Request};
+use super::{Operation, Protocol, Session};
+
+/// Longest target of a symbolic link that the kernel takes.
+const TARGET_BYTES_MAX: usize = 4095;
+/// Largest extended attribute, and largest list of their names, that Linux knows.
+const XATTR_BYTES_MAX: usize = 65_536;
+
+/// An open file, or the value that stands for one where nothing is opened.
+enum InUse<F> {
+    Open(Arc<OpenFile<F>>),
+    Stateless(F),
+}
+
+impl<F> InUse<F> {
+    fn file(&self) -> &F {
+        match self {
+            InUse::Open(open) => &open.file,
+            InUse::Stateless(file) => file,
+        }
+    }
+
+    fn source(&self) -> &Source {
+        match self {
+            InUse::Open(open) => &open.source,
+            InUse::Stateless(_) => &Source::Handler,
+        }
+    }
+}
+
+type Answer = Result<Reply, Error>;
+
+impl<F: FileSystem, P: Protocol> Session<F, P> {
+    /// Runs one operation. The error is the number for the caller; the words have been logged.
+    pub(super) async fn run(
+        &self,
+        cx: &Context,
+        request: Request<'_>,
+        lease: Option<&mut Lease>,
+    ) -> Result<Reply, Errno> {
+        let name = request.operation.name();
+        let answer = match self.refuse(&request.operation) {
+            Some(errno) => return Err(errno),
+            None => self.dispatch(cx, request, lease).await,
+        };
+        answer.map_err(|error| {
+            if error.is_news() {
+                log::warn!("{name} ({}): {error}", cx.request());
+            }
+            error.errno()
+        })
+    }
+
+    /// What the file system did not claim is answered without it. ENOSYS means "never again" to the kernel,
+    /// EOPNOTSUPP "not this time": each where the kernel's meaning is the right one.
+    fn refuse(&self, operation: &Operation<'_>) -> Option<Errno> {
+        use Operation as O;
+        let (needed, otherwise) = match operation {
+            O::SetAttributes { .. }
+            | O::MakeDirectory { .. }
+            | O::Unlink { .. }
+            | O::RemoveDirectory { .. } => (Capabilities::WRITE, Errno::EROFS),
+            O::Create { .. } | O::Write { .. } => (Capabilities::WRITE, Errno::EROFS),
+            O::Rename { op, .. } if op.how != op::RenameHow::Replace => {
+                (Capabilities::WRITE | Capabilities::RENAME_FLAGS, Errno::EINVAL)
+            }
+            O::Rename { .. } => (Capabilities::WRITE, Errno::EROFS),
+            O::MakeNode { op, .. } if op.kind != crate::Kind::File => {
+                (Capabilities::WRITE | Capabilities::SPECIAL_FILES, Errno::EPERM)
+            }
+            O::MakeNode { .. } => (Capabilities::WRITE, Errno::EROFS),
+            O::ReadLink => (Capabilities::SYMLINKS, Errno::EINVAL),
+            O::Symlink { .. } => (Capabilities::WRITE | Capabilities::SYMLINKS, Errno::EPERM),
+            O::Link { .. } => (Capabilities::WRITE | Capabilities::LINKS, Errno::EPERM),
+            O::Tmpfile { .. } => (Capabilities::WRITE | Capabilities::TMPFILE, Errno::EOPNOTSUPP),
+            O::Flush { .. } => (Capabilities::FLUSH, Errno::ENOSYS),
+            O::Fsync { .. } | O::FsyncDirectory { .. } => (Capabilities::FSYNC, Errno::ENOSYS),
+            O::SyncFs => (Capabilities::SYNCFS, Errno::ENOSYS),
+            O::GetXattr { .. } | O::ListXattr { .. } => (Capabilities::XATTRS, Errno::ENOSYS),
+            O::SetXattr { .. } | O::RemoveXattr { .. } => {
+                (Capabilities::WRITE | Capabilities::XATTRS, Errno::ENOSYS)
+            }
+            O::GetLock { .. } | O::SetLock { .. } => (Capabilities::POSIX_LOCKS, Errno::ENOSYS),
+            O::Flock { .. } => (Capabilities::FLOCK, Errno::ENOSYS),
+            O::Access { .. } => (Capabilities::ACCESS, Errno::ENOSYS),
+            O::Fallocate { .. } => (Capabilities::WRITE | Capabilities::FALLOCATE, Errno::ENOSYS),
+            O::Seek { .. } => (Capabilities::HOLES, Errno::ENOSYS),
+            O::CopyRange { .. } => (Capabilities::WRITE | Capabilities::COPY_RANGE, Errno::ENOSYS),
+            O::Bmap { .. } => (Capabilities::BMAP, Errno::ENOSYS),
+            O::Ioctl { .. } => (Capabilities::IOCTL, Errno::ENOTTY),
+            O::Poll { .. } => (Capabilities::POLL, Errno::ENOSYS),
+            O::Statx { .. } => (Capabilities::STATX, Errno::ENOSYS),
+            O::Open { .. } if self.can(Capabilities::STATELESS_FILES) => return Some(Errno::ENOSYS),
+            O::OpenDirectory { .. } if self.can(Capabilities::STATELESS_DIRECTORIES) => {
+                return Some(Errno::ENOSYS);
+            }
+            O::Lookup { .. }
+            | O::GetAttributes { .. }
+            | O::Open { .. }
+            | O::OpenDirectory { .. }
+            | O::Read { .. }
+            | O::List { .. }
+            | O::Release { .. }
+            | O::ReleaseDirectory { .. }
+            | O::Statfs => return None,
+        };
+        (!self.can(needed)).then_some(otherwise)
+    }
+
+    async fn dispatch(&self, cx: &Context, request: Request<'_>, lease: Option<&mut Lease>) -> Answer {
+        use Operation as O;
+        let fs = &self.fs;
+        let id = request.node;
+        let node = self.node(id)?;
+        match request.operation {
+            O::Lookup { op } => match fs.lookup(cx, &node, op).await {
+                Ok(entry) => Ok(Reply::Entry(self.count(entry)?)),
+                Err(error) if error.errno() == Errno::ENOENT && !self.defaults.absent.is_zero() => {
+                    Ok(Reply::Absent(self.defaults.absent))
+                }
+                Err(error) => Err(error),
+            },
+            O::GetAttributes { handle } => {
+                let open = self.maybe_open(handle);
+                let attributes = fs.getattr(cx, &node, open.as_ref().map(|open| &open.file)).await?;
+                if id == NodeId::ROOT {
+                    self.nodes.root_is(attributes.inode);
+                }
+                Ok(Reply::Attributes(attributes, self.defaults.lifetimes.attributes))
+            }
+            O::SetAttributes { handle, op } => {
+                let open = self.maybe_open(handle);
+                let attributes = fs.setattr(cx, &node, open.as_ref().map(|open| &open.file), op).await?;
+                Ok(Reply::Attributes(attributes, self.defaults.lifetimes.attributes))
+            }
+            O::Statx { handle, op } => {
+                let open = self.maybe_open(handle);
+                let extended = fs.statx(cx, &node, open.as_ref().map(|open| &open.file), op).await?;
+                Ok(Reply::Extended(extended, self.defaults.lifetimes.attributes))
+            }
+            O::ReadLink => {
+                let window = window(lease, TARGET_BYTES_MAX)?;
+                let room = window.len();
+                bytes(fs.readlink(cx, &node, window).await?, room)
+            }
+            O::Symlink { op } => Ok(Reply::Entry(self.count(fs.symlink(cx, &node, op).await?)?)),
+            O::MakeNode { op } => Ok(Reply::Entry(self.count(fs.mknod(cx, &node, op).await?)?)),
+            O::MakeDirectory { op } => Ok(Reply::Entry(self.count(fs.mkdir(cx, &node, op).await?)?)),
+            O::Unlink { op } => done(fs.unlink(cx, &node, op).await),
+            O::RemoveDirectory { op } => done(fs.rmdir(cx, &node, op).await),
+            O::Rename { new_parent, op } => {
+                let new_parent = self.node(new_parent)?;
+                done(fs.rename(cx, &node, &new_parent, op).await)
+            }
+            O::Link { node: linked, op } => {
+                let linked = self.node(linked)?;
+                Ok(Reply::Entry(self.count(fs.link(cx, &linked, &node, op).await?)?))
+            }
+            O::Open { op } => Ok(Reply::Opened(self.opened(id, false, fs.open(cx, &node, op).await?))),
+            O::OpenDirectory { op } => {
+                Ok(Reply::Opened(self.opened(id, true, fs.opendir(cx, &node, op).await?)))
+            }
+            O::Create { op } => self.created(fs.create(cx, &node, op).await?),
+            O::Tmpfile { op } => self.created(fs.tmpfile(cx, &node, op).await?),
+            O::Read { handle, op } => {
+                let open = self.open(handle, &node, false)?;
+                let window = window(lease, op.size as usize)?;
+                let room = window.len();
+                let read = match open.source() {
+                    Source::Handler => fs.read(cx, open.file(), op, window).await?,
+                    Source::Backing(backing) => cx.io().read(backing, op.offset, window).await?,
+                };
+                bytes(read, room)
+            }
+            O::Write { handle, op } => {
+                let open = self.open(handle, &node, false)?;
+                let len = op.data.len();
+                let written = match open.source() {
+                    Source::Handler => fs.write(cx, open.file(), op).await?,
+                    Source::Backing(backing) => cx.io().write(backing, op.offset, op.data).await?,
+                };
+                if written > len {
+                    return Err(Error::io("writing: the file system claims more bytes than it was given"));
+                }
+                Ok(Reply::Written(written))
+            }
+            O::Flush { handle, op } => done(fs.flush(cx, self.open(handle, &node, false)?.file(), op).await),
+            O::Release { handle, op } | O::ReleaseDirectory { handle, op } => {
+                if let Some(open) = self.handles.remove(handle) {
+                    self.released(cx, &open, op).await;
+                }
+                Ok(Reply::Nothing)
+            }
+            O::Fsync { handle, op } => done(fs.fsync(cx, self.open(handle, &node, false)?.file(), op).await),
+            O::FsyncDirectory { handle, op } => {
+                done(fs.fsyncdir(cx, self.open(handle, &node, true)?.file(), op).await)
+            }
+            O::SyncFs => done(fs.syncfs(cx, &node).await),
+            O::List { handle, op, size, entries } => {
+                let open = self.open(handle, &node, true)?;
+                let form = if entries { EntryForm::Whole } else { EntryForm::Plain };
+                let window = window(lease, size as usize)?;
+                let (mut listing, cursor) = Listing::begin(
+                    window,
+                    form,
+                    op.cursor,
+                    self.nodes.inode(id),
+                    &self.protocol,
+                    &self.nodes,
+                    &self.defaults,
+                );
+                fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await?;
+                Ok(Reply::Bytes(listing.bytes()))
+            }
+            O::Statfs => Ok(Reply::Statfs(fs.statfs(cx, &node).await?)),
+            O::SetXattr { op } => done(fs.setxattr(cx, &node, op).await),
+            O::GetXattr { op, size } => {
+                let window = window(lease, size as usize)?;
+                let room = window.len();
+                attribute(fs.getxattr(cx, &node, op, window).await?, size, room)
+            }
+            O::ListXattr { size } => {
+                let window = window(lease, size as usize)?;
+                let room = window.len();
+                attribute(fs.listxattr(cx, &node, window).await?, size, room)
+            }
+            O::RemoveXattr { op } => done(fs.removexattr(cx, &node, op).await),
+            O::GetLock { handle, op } => {
+                Ok(Reply::Lock(fs.getlk(cx, self.open(handle, &node, false)?.file(), op).await?))
+            }
+            O::SetLock { handle, op } => {
+                done(fs.setlk(cx, self.open(handle, &node, false)?.file(), op).await)
+            }
+            O::Flock { handle, op } => done(fs.flock(cx, self.open(handle, &node, false)?.file(), op).await),
+            O::Access { op } => done(fs.access(cx, &node, op).await),
+            O::Fallocate { handle, op } => {
+                done(fs.fallocate(cx, self.open(handle, &node, false)?.file(), op).await)
+            }
+            O::Seek { handle, op } => {
+                Ok(Reply::Offset(fs.lseek(cx, self.open(handle, &node, false)?.file(), op).await?))
+            }
+            O::CopyRange { from, to, to_node, op, long } => {
+                let from = self.open(from, &node, false)?;
+                let to = self.open(to, &self.node(to_node)?, false)?;
+                let copied = fs.copy_file_range(cx, from.file(), to.file(), op).await?;
+                Ok(Reply::Copied(copied.min(op.len), long))
+            }
+            O::Bmap { op } => Ok(Reply::Block(fs.bmap(cx, &node, op).await?)),
+            O::Ioctl { handle, directory, op } => {
+                let open = self.open(handle, &node, directory)?;
+                let window = window(lease, op.output_bytes_max as usize)?;
+                let room = window.len();
+                let answer = fs.ioctl(cx, open.file(), op, window).await?;
+                if answer.bytes > room {
+                    return Err(Error::io("answering an ioctl: more bytes than there was room for"));
+                }
+                Ok(Reply::Ioctl(answer))
+            }
+            O::Poll { handle, op } => {
+                Ok(Reply::Events(fs.poll(cx, self.open(handle, &node, false)?.file(), op).await?))
+            }
+        }
+    }
+
+    fn can(&self, needed: Capabilities) -> bool {
+        self.capabilities.contains(needed)
+    }
+
+    fn node(&self, id: NodeId) -> Result<F::Node, Error> {
+        self.nodes.get(id).ok_or(Error::new(Kind::Stale))
+    }
+
+    /// The kernel may ask about attributes through a handle that is gone already; the node is enough then.
+    fn maybe_open(&self, handle: Option<HandleId>) -> Option<Arc<OpenFile<F::File>>> {
+        handle.and_then(|handle| self.handles.get(handle))
+    }
+
+    fn open(&self, handle: HandleId, node: &F::Node, directory: bool) -> Result<InUse<F::File>, Error> {
+        let stateless =
+            if directory { Capabilities::STATELESS_DIRECTORIES } else { Capabilities::STATELESS_FILES };
+        match self.handles.get(handle) {
+            Some(open) if open.directory == directory => Ok(InUse::Open(open)),
+            None if self.can(stateless) => Ok(InUse::Stateless(self.fs.file(node)?)),
+            _ => Err(Error::new(Kind::Os(Errno::EBADF))),
+        }
+    }
+
+    fn count(&self, entry: Entry<F::Node>) -> Result<EntryReply, Error> {
+        if entry.attributes.inode == 0 {
+            return Err(Error::io("naming a node: the file system gave inode number 0"));
+        }
+        Ok(counted(entry, &self.nodes, &self.defaults))
+    }
+
+    fn opened(&self, node: NodeId, directory: bool, opened: Opened<F::File>) -> OpenReply {
+        let Opened { file, source, cache, stream, parallel_direct_writes } = opened;
+        let backing = match &source {
+            Source::Backing(backing) => self.protocol.backing_open(node, backing, cache),
+            Source::Handler if directory => None,
+            Source::Handler => {
+                self.protocol.handler_open(node);
+                None
+            }
+        };
+        let open = OpenFile { file, node, directory, source, backing };
+        OpenReply {
+            handle: self.handles.insert(open),
+            cache,
+            stream,
+            parallel_direct_writes,
+            no_flush: !self.can(Capabilities::FLUSH),
+            directory,
+            backing,
+        }
+    }
+
+    fn created(&self, created: Created<F::Node, F::File>) -> Answer {
+        let entry = self.count(created.entry)?;
+        Ok(Reply::Created(entry, self.opened(entry.node, false, created.opened)))
+    }
+
+    pub(super) async fn released(&self, cx: &Context, open: &OpenFile<F::File>, op: op::Release) {
+        self.fs.release(cx, &open.file, op).await;
+        if !open.directory {
+            self.protocol.closed(open.node, open.backing);
+        }
+    }
+}
+
+fn window(lease: Option<&mut Lease>, len: usize) -> Result<Window<'_>, Error> {
+    let window = lease.and_then(|lease| lease.window(len));
+    window.ok_or(Error::io("taking the reply window: a write holds it"))
+}
+
+/// The bytes of a write; the lease is fresh, so nothing can hold it yet.
+pub(super) fn data(lease: &mut Lease, len: usize) -> Result<Data<'_>, Errno> {
+    lease.data(len).ok_or(Errno::EIO)
+}
+
+fn done(result: Result<(), Error>) -> Answer {
+    result.map(|()| Reply::Nothing)
+}
+
+fn bytes(count: usize, room: usize) -> Answer {
+    if count > room {
+        return Err(Error::io("reading: the file system claims more bytes than there was room for"));
+    }
+    Ok(Reply::Bytes(count))
+}
+
+/// The rules of getxattr(2) for lengths and buffers.
+fn attribute(len: usize, size: u32, room: usize) -> Answer {
+    match size {
+        _ if len > XATTR_BYTES_MAX => Err(Error::new(Kind::Os(Errno::E2BIG))),
+        0 => Ok(Reply::Length(len)),
+        _ if len > room => Err(Error::new(Kind::OutOfRange)),
+        _ => Ok(Reply::Bytes(len)),
+    }
+}

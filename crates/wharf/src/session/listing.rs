@@ -1,0 +1,153 @@
+//! The answer to a listing, written entry by entry into the reply's own window.
+
+use wharf_mem::Window;
+
+use crate::{Defaults, Entry, Kind, Listed};
+
+use super::nodes::Nodes;
+use super::reply::EntryReply;
+
+/// A transport's form of a directory entry.
+pub trait ListForm: Send + Sync {
+    /// Bytes that an entry with a name of `name_bytes` takes.
+    fn bytes(&self, name_bytes: usize, form: EntryForm) -> usize;
+
+    /// Writes it at `at`; there is room.
+    fn put(&self, into: &mut Window<'_>, at: usize, line: &Line<'_>);
+}
+
+/// Which of the two forms of a listing is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryForm {
+    /// Names with numbers and kinds.
+    Plain,
+    /// The same with the whole entry, as a lookup would give it.
+    Whole,
+}
+
+/// One entry of a listing, as a transport writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The name, `.` and `..` included.
+    pub name: &'a [u8],
+    /// Its inode number.
+    pub inode: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Where a listing goes on after it.
+    pub cursor: u64,
+    /// The form.
+    pub form: EntryForm,
+    /// The node, if the file system gave it.
+    pub entry: Option<&'a EntryReply>,
+}
+
+/// The inode number of a `..` that nobody asked the file system for; the kernel's own choice too.
+const UNKNOWN_INODE: u64 = 0xFFFF_FFFF;
+
+/// Cursors after `..` and after `.`: at the upper end, where no file system's own cursors are.
+const AFTER_DOTS: u64 = i64::MAX as u64 - 2;
+const AFTER_DOT: u64 = i64::MAX as u64 - 1;
+
+/// A directory listing on its way to the caller. See [`FileSystem::readdir`](crate::FileSystem::readdir).
+pub struct Listing<'a, N> {
+    into: Window<'a>,
+    used: usize,
+    form: EntryForm,
+    writer: &'a dyn ListForm,
+    nodes: &'a Nodes<N>,
+    defaults: &'a Defaults,
+}
+
+impl<'a, N: Clone> Listing<'a, N> {
+    /// Begins a listing at `cursor` as the kernel has it. Returns it with the cursor for the file system.
+    pub(crate) fn begin(
+        into: Window<'a>,
+        form: EntryForm,
+        cursor: u64,
+        inode: Option<u64>,
+        writer: &'a dyn ListForm,
+        nodes: &'a Nodes<N>,
+        defaults: &'a Defaults,
+    ) -> (Listing<'a, N>, u64) {
+        let mut listing = Listing { into, used: 0, form, writer, nodes, defaults };
+        if cursor == 0 {
+            listing.dot(b".", inode.unwrap_or(UNKNOWN_INODE), AFTER_DOT);
+        }
+        if cursor == 0 || cursor == AFTER_DOT {
+            listing.dot(b"..", UNKNOWN_INODE, AFTER_DOTS);
+        }
+        let cursor = if cursor == AFTER_DOT || cursor == AFTER_DOTS { 0 } else { cursor };
+        (listing, cursor)
+    }
+
+    fn dot(&mut self, name: &[u8], inode: u64, cursor: u64) {
+        if self.fits(name.len()) {
+            self.put(&Line { name, inode, kind: Kind::Directory, cursor, form: self.form, entry: None });
+        }
+    }
+
+    /// Whether whole entries are wanted: then give them with [`add_entry`](Self::add_entry) where that is
+    /// cheap, and save the lookups that would follow.
+    pub fn wants_entries(&self) -> bool {
+        self.form == EntryForm::Whole
+    }
+
+    /// Adds an entry. False when there is no room: stop, the listing goes on later after the last cursor.
+    #[must_use = "without room the listing must stop"]
+    pub fn add(&mut self, listed: Listed<'_>) -> bool {
+        let name = listed.name.as_bytes();
+        let fits = self.fits(name.len());
+        if fits {
+            let Listed { inode, kind, cursor, .. } = listed;
+            self.put(&Line { name, inode, kind, cursor, form: self.form, entry: None });
+        }
+        fits
+    }
+
+    /// Adds an entry with its node. False when there is no room.
+    #[must_use = "without room the listing must stop"]
+    pub fn add_entry(&mut self, listed: Listed<'_>, entry: Entry<N>) -> bool {
+        if self.form == EntryForm::Plain {
+            return self.add(listed);
+        }
+        let name = listed.name.as_bytes();
+        let fits = self.fits(name.len());
+        if fits {
+            let entry = counted(entry, self.nodes, self.defaults);
+            let Listed { inode, kind, cursor, .. } = listed;
+            self.put(&Line { name, inode, kind, cursor, form: self.form, entry: Some(&entry) });
+        }
+        fits
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.used
+    }
+
+    fn fits(&self, name_bytes: usize) -> bool {
+        self.used + self.writer.bytes(name_bytes, self.form) <= self.into.len()
+    }
+
+    fn put(&mut self, line: &Line<'_>) {
+        self.writer.put(&mut self.into, self.used, line);
+        self.used += self.writer.bytes(line.name.len(), self.form);
+    }
+}
+
+impl<N> std::fmt::Debug for Listing<'_, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listing").field("used", &self.used).field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+/// Counts a lookup for an entry that is about to be told, and names its node.
+pub(crate) fn counted<N: Clone>(entry: Entry<N>, nodes: &Nodes<N>, defaults: &Defaults) -> EntryReply {
+    let lifetimes = entry.lifetimes.unwrap_or(defaults.lifetimes);
+    EntryReply {
+        node: nodes.found(entry.attributes.inode, entry.node),
+        attributes: entry.attributes,
+        entry_lifetime: lifetimes.entry,
+        attributes_lifetime: lifetimes.attributes,
+    }
+}
