@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustix::{
+    fs::{FileType, OFlags, RawDir},
     io::{Errno, Result},
     mm::{MapFlags, MprotectFlags, MsyncFlags, ProtFlags},
     process::{Pid, Signal},
@@ -192,7 +193,7 @@ impl Handle {
     }
 
     /// Opens the file that this handle names, on the mount that `on` lies on.
-    pub fn open(&self, on: BorrowedFd<'_>, flags: rustix::fs::OFlags) -> Result<OwnedFd> {
+    pub fn open(&self, on: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
         let mut copy = self.clone();
         let (on, flags) = (on.as_raw_fd(), flags.bits() as i32);
         // SAFETY: the handle has room for the `bytes` that it promises.
@@ -316,16 +317,32 @@ impl Drop for Mapping {
     }
 }
 
-/// Reads entries of an open directory from where its offset is: `(name, inode, offset of the next)`.
-///
-/// At most what fits in `bytes`; empty at the end.
-pub fn read_entries(directory: impl AsFd, bytes: usize) -> Result<Vec<(Vec<u8>, u64, u64)>> {
+/// An entry of a directory.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name. Bytes that are not UTF-8 are shown, not kept.
+    pub name: String,
+    /// Its inode.
+    pub inode: u64,
+    /// Its type, as the directory knows it.
+    pub kind: FileType,
+    /// The offset that a listing which goes on behind it has.
+    pub next: u64,
+}
+
+/// Reads entries of an open directory from where its offset is: at most what fits in `bytes`; none at the end.
+pub fn read_entries(directory: impl AsFd, bytes: usize) -> Result<Vec<Listed>> {
     let mut buffer = vec![MaybeUninit::uninit(); bytes];
-    let mut raw = rustix::fs::RawDir::new(directory, &mut buffer);
+    let mut raw = RawDir::new(directory, &mut buffer);
     let mut entries = Vec::new();
     while let Some(entry) = raw.next() {
         let entry = entry?;
-        entries.push((entry.file_name().to_bytes().to_vec(), entry.ino(), entry.next_entry_cookie()));
+        entries.push(Listed {
+            name: entry.file_name().to_string_lossy().into_owned(),
+            inode: entry.ino(),
+            kind: entry.file_type(),
+            next: entry.next_entry_cookie(),
+        });
         if raw.is_buffer_empty() {
             break;
         }

@@ -20,11 +20,16 @@ use crate::{
 };
 
 mod bytes;
+mod directories;
 mod links;
+mod locks;
 mod names;
 mod open;
+mod permissions;
 mod rename;
+mod times;
 mod truncate;
+mod xattrs;
 
 /// How long one case may take. On ext4 the slowest takes well under a second.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -67,8 +72,19 @@ use case;
 
 /// All cases, grouped by file.
 pub fn all() -> impl Iterator<Item = Case> {
-    let groups: &[&[Case]] =
-        &[names::CASES, open::CASES, bytes::CASES, truncate::CASES, rename::CASES, links::CASES];
+    let groups: &[&[Case]] = &[
+        names::CASES,
+        open::CASES,
+        bytes::CASES,
+        truncate::CASES,
+        rename::CASES,
+        links::CASES,
+        directories::CASES,
+        times::CASES,
+        permissions::CASES,
+        xattrs::CASES,
+        locks::CASES,
+    ];
     groups.concat().into_iter()
 }
 
