@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+pub mod blocking;
 mod caller;
 mod capabilities;
 mod context;
