@@ -6,8 +6,9 @@
 
 use std::{
     ffi::{CString, c_void},
+    fs::File,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
     path::Path,
     ptr::{self, NonNull},
 };
@@ -164,6 +165,16 @@ pub fn sync_file_range(file: impl AsFd, offset: i64, length: i64) -> Result<()> 
     let file = file.as_fd().as_raw_fd();
     // SAFETY: the call takes no memory.
     answer(unsafe { libc::sync_file_range(file, offset, length, flags) }).map(drop)
+}
+
+/// Closes a descriptor twice, and says what the kernel said to each.
+pub fn close_twice(file: File) -> (Result<()>, Result<()>) {
+    let descriptor = file.into_raw_fd();
+    // SAFETY: the descriptor was ours alone, and nobody uses it any more.
+    let first = answer(unsafe { libc::close(descriptor) }).map(drop);
+    // SAFETY: if another thread had reused the number this would close its file; cases close twice without threads.
+    let second = answer(unsafe { libc::close(descriptor) }).map(drop);
+    (first, second)
 }
 
 /// The most bytes of a file handle.

@@ -72,7 +72,10 @@ fn once_each(names: Vec<String>) -> BTreeSet<String> {
 fn fill(dir: &Dir, count: usize) -> BTreeSet<String> {
     let names: BTreeSet<String> = (0..count).map(|number| format!("entry-{number}")).collect();
     for name in &names {
-        dir.create(name);
+        // Entries are what counts here, and links are cheaper than files, where there are any.
+        if rustix::fs::link(dir.path("entry-0"), dir.path(name)).is_err() {
+            dir.create(name);
+        }
     }
     names
 }
@@ -88,7 +91,12 @@ fn a_directory_lists_what_is_in_it(dir: &Dir) {
 }
 
 fn ten_thousand_entries_are_listed_once_each(dir: &Dir) {
-    let names = fill(dir, 10_000);
+    let mut names = fill(dir, 8000);
+    // Some are files of their own, for those who remember each file they showed.
+    for name in (0..2000).map(|number| format!("file-{number}")) {
+        dir.create(&name);
+        names.insert(name);
+    }
     assert_eq!(once_each(rest(&open(dir), 32 << 10)), names);
     assert_eq!(dir.names().len(), 10_000);
 }

@@ -20,13 +20,18 @@ use crate::{
 };
 
 mod bytes;
+mod concurrency;
 mod directories;
+mod lifetime;
 mod links;
 mod locks;
+mod mmap;
 mod names;
 mod open;
 mod permissions;
 mod rename;
+mod space;
+mod special;
 mod times;
 mod truncate;
 mod xattrs;
@@ -84,6 +89,11 @@ pub fn all() -> impl Iterator<Item = Case> {
         permissions::CASES,
         xattrs::CASES,
         locks::CASES,
+        space::CASES,
+        special::CASES,
+        mmap::CASES,
+        lifetime::CASES,
+        concurrency::CASES,
     ];
     groups.concat().into_iter()
 }
