@@ -15,6 +15,9 @@ pub struct Limits {
     pub slot_idle_ms: u32,
     /// The largest read or write, in bytes. The kernel splits larger ones.
     pub payload_bytes_max: u32,
+    /// Bytes of payloads that the transport `dev` has in use at a time, over all queues. At the limit no more
+    /// requests are fetched.
+    pub payloads_bytes_max: u64,
     /// Entries of the io_uring transport per queue at the start; more are made when all are pending.
     pub uring_entries_min: u16,
     /// Entries of the io_uring transport per queue at the most. Each reserves
@@ -38,6 +41,7 @@ impl Default for Limits {
             slots_kept: 64,
             slot_idle_ms: 10_000,
             payload_bytes_max: 1 << 20,
+            payloads_bytes_max: 1 << 30,
             uring_entries_min: 8,
             uring_entries_max: 256,
             background_max: 64,

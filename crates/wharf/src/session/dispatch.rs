@@ -123,7 +123,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
 
     async fn dispatch(&self, cx: &Context, request: Request<'_>, lease: Option<&mut Lease>) -> Answer {
         use Operation as O;
-        let fs = &self.fs;
+        let fs = &*self.fs;
         let id = request.node;
         let node = self.node(id)?;
         match request.operation {

@@ -87,7 +87,7 @@ impl fmt::Debug for Setup {
 
 /// What all queues of a volume share.
 pub struct Session<F: FileSystem, P> {
-    fs: F,
+    fs: Arc<F>,
     protocol: P,
     capabilities: Capabilities,
     limits: Limits,
@@ -100,8 +100,9 @@ pub struct Session<F: FileSystem, P> {
 
 impl<F: FileSystem, P: Protocol> Session<F, P> {
     /// A session for `fs`. It has not been [started](Self::start).
-    pub fn new(fs: F, protocol: P, setup: Setup) -> Arc<Session<F, P>> {
+    pub fn new(fs: impl Into<Arc<F>>, protocol: P, setup: Setup) -> Arc<Session<F, P>> {
         let Setup { limits, defaults, around } = setup;
+        let fs = fs.into();
         Arc::new(Session {
             capabilities: fs.capabilities(),
             nodes: Nodes::new(fs.root()),
@@ -121,6 +122,14 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     /// What the file system says; the volume cannot be served then.
     pub async fn start(&self, host: Arc<dyn Host>) -> Result<()> {
         self.fs.start().await?;
+        self.learn_root(host).await
+    }
+
+    /// Learns the root's inode number, of a file system that was started otherwise.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn learn_root(&self, host: Arc<dyn Host>) -> Result<()> {
         let cx = self.inner_context(host);
         let root = self.fs.root();
         let attributes = self.fs.getattr(&cx, &root, None).await?;

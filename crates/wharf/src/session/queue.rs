@@ -81,6 +81,9 @@ pub trait Queue {
     /// what is pending.
     fn abandon(&mut self, done: &mut dyn FnMut(Completion));
 
+    /// Slots with memory beyond those to be kept: while there are any, [`trim`](Self::trim) has work.
+    fn spare(&self) -> usize;
+
     /// Gives back the memory of slots that were not used since the last call, beyond those to be kept.
     /// Called now and then.
     fn trim(&mut self);
@@ -111,6 +114,8 @@ pub(super) struct SlotQueue<S, Fut> {
     pub(super) slots_kept: usize,
     slots_max: usize,
     slots: Vec<Option<Slot<Fut>>>,
+    /// How many of them have memory.
+    made: usize,
     /// Last in, first out: the slot used last has its memory in the cache.
     free: Vec<u32>,
     pending: HashMap<RequestId, u32, BuildHasherDefault<OneNumber>>,
@@ -134,6 +139,7 @@ impl<S: Clone, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
             slots_kept,
             slots_max,
             slots: Vec::new(),
+            made: 0,
             free: Vec::new(),
             pending: HashMap::default(),
             ready: Arc::new(Ready::new(slots_max, doorbell)),
@@ -151,13 +157,16 @@ impl<S: Clone, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
         if index == self.slots.len() {
             self.slots.push(None);
         }
-        let ready = &self.ready;
-        self.slots[index].get_or_insert_with(|| Slot {
-            future: Box::pin(None),
-            waker: Arc::new(SlotWaker { ready: ready.clone(), slot: index }).into(),
-            flight: Arc::default(),
-            running: None,
-            used: true,
+        let Self { ready, made, .. } = self;
+        self.slots[index].get_or_insert_with(|| {
+            *made += 1;
+            Slot {
+                future: Box::pin(None),
+                waker: Arc::new(SlotWaker { ready: ready.clone(), slot: index }).into(),
+                flight: Arc::default(),
+                running: None,
+                used: true,
+            }
         });
         index
     }
@@ -298,8 +307,12 @@ impl<S: Clone, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
         }
     }
 
+    fn spare(&self) -> usize {
+        (self.made - self.pending.len()).saturating_sub(self.slots_kept)
+    }
+
     fn trim(&mut self) {
-        let mut spare = self.free.len().saturating_sub(self.slots_kept);
+        let mut spare = self.spare();
         // The bottom of the stack was not used for longest.
         for index in &self.free {
             let Some(place) = self.slots.get_mut(*index as usize) else { continue };
@@ -307,6 +320,7 @@ impl<S: Clone, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
             let unused = !std::mem::replace(&mut slot.used, false);
             if unused && spare > 0 {
                 *place = None;
+                self.made -= 1;
                 spare -= 1;
             }
         }

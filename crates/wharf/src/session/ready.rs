@@ -60,7 +60,7 @@ impl Ready {
     }
 
     /// Rings if the queue sleeps.
-    pub(crate) fn rouse(&self) {
+    pub fn rouse(&self) {
         // The swap lets one of many wakers ring; the load before it keeps the line shared while awake.
         if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
             self.doorbell.ring();

@@ -1,0 +1,259 @@
+//! Mounting, from a file system to a volume.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use wharf::session::{Session, Setup};
+use wharf::{Capabilities, Defaults, FileSystem, Limits};
+
+use crate::block_on::block_on;
+use crate::host::BlockingHost;
+use crate::mount::{self, Mode, Options, prepare};
+use crate::protocol::Fuse;
+use crate::serve::{Threads, start_dev, start_uring};
+use crate::volume::{Served, Transport, Volume};
+use crate::wire::{Terms, Wanted};
+use crate::{handshake, uring};
+
+/// How long a file system may take to start.
+const START_AT_MOST: Duration = Duration::from_secs(300);
+
+/// Why a file system could not be mounted.
+#[derive(Debug)]
+pub enum Error {
+    /// The mount point, the permission or the kernel's side of it.
+    Mount(mount::Error),
+    /// The file system said no at its start.
+    FileSystem(wharf::Error),
+    /// The chosen transport cannot be had.
+    Transport(Transport, io::Error),
+    /// The connection broke before it was of use, or there was no memory or thread for it.
+    Connection(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Mount(error) => error.fmt(f),
+            Error::FileSystem(error) => write!(f, "the file system did not start: {error}"),
+            Error::Transport(transport, error) => {
+                write!(f, "the transport {transport} cannot be had: {error}; leave it out to take what there is")
+            }
+            Error::Connection(error) => write!(f, "the connection to the kernel failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Mount(error) => Some(error),
+            Error::FileSystem(error) => Some(error),
+            Error::Transport(_, error) | Error::Connection(error) => Some(error),
+        }
+    }
+}
+
+impl From<mount::Error> for Error {
+    fn from(error: mount::Error) -> Error {
+        Error::Mount(error)
+    }
+}
+
+/// A file system about to be mounted.
+///
+/// ```no_run
+/// # fn mount<F: wharf::FileSystem>(fs: F) -> Result<(), Box<dyn std::error::Error>> {
+/// use wharf_fuse::{Mount, mount::Options};
+///
+/// let volume = Mount::new(fs, Options::new("hello", "hello:")?).at("/mnt/hello")?;
+/// volume.wait();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Mount<F> {
+    fs: F,
+    options: Options,
+    setup: Setup,
+    transport: Transport,
+    passthrough: bool,
+}
+
+impl<F: FileSystem> Mount<F> {
+    /// A mount with default limits, over whatever transport there is.
+    pub fn new(fs: F, options: Options) -> Mount<F> {
+        Mount { fs, options, setup: Setup::default(), transport: Transport::Auto, passthrough: true }
+    }
+
+    /// Over this transport, or not at all.
+    pub fn transport(self, transport: Transport) -> Mount<F> {
+        Mount { transport, ..self }
+    }
+
+    /// With these limits.
+    pub fn limits(mut self, limits: Limits) -> Mount<F> {
+        self.setup.limits = limits;
+        self
+    }
+
+    /// With these answers where the file system leaves them open.
+    pub fn defaults(mut self, defaults: Defaults) -> Mount<F> {
+        self.setup.defaults = defaults;
+        self
+    }
+
+    /// Whether the kernel may read and write backing files by itself where it can.
+    pub fn passthrough(self, passthrough: bool) -> Mount<F> {
+        Mount { passthrough, ..self }
+    }
+
+    /// Runs every batch of polls inside `around`: to enter a runtime, whose timers and sockets the file system uses.
+    ///
+    /// With tokio: `.around(move |poll| { let _guard = runtime.enter(); poll() })`.
+    pub fn around(mut self, around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Mount<F> {
+        self.setup.around = Some(Arc::new(around));
+        self
+    }
+
+    /// Mounts at `path` and returns at once; threads of the volume's own serve it.
+    ///
+    /// # Errors
+    /// [`Error`], with the way out in its words. Nothing is left mounted then.
+    pub fn at(self, path: impl AsRef<Path>) -> Result<Volume, Error> {
+        let Mount { fs, options, setup, transport, passthrough } = self;
+        let fs = Arc::new(fs);
+        let around = setup.around.clone();
+        let started = entered(around.as_ref(), || block_on(fs.start(), START_AT_MOST));
+        match started {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(Error::FileSystem(error)),
+            None => return Err(Error::FileSystem(wharf::Error::io("starting: it took too long"))),
+        }
+        let attempt = Attempt { fs: &fs, options: &options, setup: &setup, passthrough, path: path.as_ref() };
+        let mounted = attempt.over(transport);
+        if mounted.is_err() {
+            entered(around.as_ref(), || block_on(fs.shutdown(), setup.limits.drain()));
+        }
+        mounted
+    }
+}
+
+/// Runs `work` as polls are run.
+fn entered<T>(around: Option<&wharf::session::Around>, work: impl FnOnce() -> T) -> T {
+    let Some(around) = around else { return work() };
+    let mut work = Some(work);
+    let mut value = None;
+    around(&mut || value = work.take().map(|work| work()));
+    value.expect("`around` runs what it is given")
+}
+
+/// One or two attempts share all this.
+struct Attempt<'a, F> {
+    fs: &'a Arc<F>,
+    options: &'a Options,
+    setup: &'a Setup,
+    passthrough: bool,
+    path: &'a Path,
+}
+
+impl<F: FileSystem> Attempt<'_, F> {
+    /// Chooses the transport: `uring` if it can be had, unless told otherwise.
+    fn over(&self, transport: Transport) -> Result<Volume, Error> {
+        if transport == Transport::Dev {
+            return self.mount(false, || "as chosen".into());
+        }
+        if let Err(error) = uring::probe() {
+            return match transport {
+                Transport::Uring => Err(Error::Transport(transport, error)),
+                _ => self.mount(false, || format!("there is no io_uring of the kind needed: {error}")),
+            };
+        }
+        match self.mount(true, String::new) {
+            Ok(volume) if transport == Transport::Uring && volume.transport() != transport => {
+                drop(volume);
+                let advice = io::Error::other(
+                    "the kernel does not offer it (Linux 6.14 or newer, and as root: \
+                     echo Y > /sys/module/fuse/parameters/enable_uring)",
+                );
+                Err(Error::Transport(transport, advice))
+            }
+            Err(Error::Transport(_, error)) if transport == Transport::Auto => {
+                self.mount(false, || format!("the kernel refused its rings: {error}"))
+            }
+            result => result,
+        }
+    }
+
+    fn mount(&self, offer_uring: bool, why_dev: impl FnOnce() -> String) -> Result<Volume, Error> {
+        let prepared = prepare(self.path, self.options)?;
+        let device = prepared.device();
+        let wanted = Wanted {
+            capabilities: self.fs.capabilities() - self.access(),
+            limits: self.setup.limits,
+            offer_uring,
+            offer_passthrough: self.passthrough,
+        };
+        let (connection, terms) = thread::scope(|scope| {
+            use std::os::fd::AsFd;
+            let shaken = scope.spawn(|| handshake::shake(device.as_fd(), &wanted));
+            let connection = prepared.mount();
+            // A mount that failed has told the reader ENODEV.
+            let terms = shaken.join().unwrap_or_else(|_| Err(io::Error::other("INIT was not understood")));
+            (connection, terms)
+        });
+        let connection = connection?;
+        let terms: Terms = terms.map_err(Error::Connection)?;
+        let uring = terms.uring;
+        let why = match (offer_uring, uring) {
+            (_, true) => "the kernel offers it".into(),
+            (true, false) => "the kernel does not offer FUSE over io_uring".into(),
+            (false, false) => why_dev(),
+        };
+        let protocol = Fuse::new(terms, device.clone(), connection.allow());
+        let session: Arc<Session<F, Fuse>> = Session::new(self.fs.clone(), protocol, self.setup.clone());
+        let learnt = entered(self.setup.around.as_ref(), || {
+            block_on(session.learn_root(Arc::new(BlockingHost)), START_AT_MOST)
+        });
+        match learnt {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(Error::FileSystem(error)),
+            None => return Err(Error::FileSystem(wharf::Error::io("looking at its root: it took too long"))),
+        }
+        let transport = if uring { Transport::Uring } else { Transport::Dev };
+        let threads: Threads = if uring {
+            start_uring(session.clone(), device).map_err(|error| {
+                // Requests wait for the rings that were promised; only the end of the connection frees them.
+                let _ = connection.abort();
+                session.notifier().close();
+                Error::Transport(transport, error)
+            })?
+        } else {
+            start_dev(session.clone(), device).map_err(|error| {
+                let _ = connection.unmount(Mode::Lazy);
+                session.notifier().close();
+                Error::Connection(error)
+            })?
+        };
+        log::info!("{}: served over {transport}: {why}", connection.point().display());
+        let finished = Mutex::new(false);
+        Ok(Volume::new(Arc::new(Served { session, connection, threads, transport, why, finished })))
+    }
+
+    /// What a read-only mount never asks for.
+    fn access(&self) -> Capabilities {
+        match self.options.access {
+            mount::Access::Read => Capabilities::WRITEBACK,
+            mount::Access::ReadWrite => Capabilities::empty(),
+        }
+    }
+}
+
+impl<F> fmt::Debug for Mount<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mount").field("options", &self.options).field("transport", &self.transport).finish()
+    }
+}

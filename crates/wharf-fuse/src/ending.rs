@@ -1,0 +1,80 @@
+//! How a volume's threads learn that it ends, and how the volume learns that they have.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Operations run as long as they like.
+    Serve = 0,
+    /// They are told that nobody waits any more.
+    Cancel = 1,
+    /// They are dropped.
+    Abandon = 2,
+}
+
+/// The state of the end, shared by all threads of a volume.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    phase: AtomicU8,
+    threads: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Ending {
+    pub(crate) fn new() -> Ending {
+        Ending { phase: AtomicU8::new(Phase::Serve as u8), threads: Mutex::new(0), fewer: Condvar::new() }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Serve,
+            1 => Phase::Cancel,
+            _ => Phase::Abandon,
+        }
+    }
+
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+    }
+
+    /// Counts a thread as running until the guard is dropped.
+    pub(crate) fn thread(self: &std::sync::Arc<Self>) -> Running {
+        *self.threads.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Running(self.clone())
+    }
+
+    /// Waits until no thread runs. False if some still do when the time is over; `None` waits for ever.
+    pub(crate) fn wait(&self, at_most: Option<Duration>) -> bool {
+        self.wait_for(0, at_most)
+    }
+
+    /// Waits until no more than `few` threads run.
+    pub(crate) fn wait_for(&self, few: usize, at_most: Option<Duration>) -> bool {
+        let deadline = at_most.map(|wait| Instant::now() + wait);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        while *threads > few {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            threads = match left {
+                None => self.fewer.wait(threads).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    self.fewer.wait_timeout(threads, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+}
+
+/// One running thread.
+pub(crate) struct Running(std::sync::Arc<Ending>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.fewer.notify_all();
+    }
+}
