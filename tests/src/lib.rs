@@ -4,9 +4,10 @@
 //! ext4 and tmpfs. There they are their own control: a case that a native file system fails is a wrong case.
 //!
 //! - [`cases`]: small rules of POSIX and Linux, one function each, every one in a process of its own.
+//! - [`programs`]: git, sqlite, rsync and others, run as their users run them, and asked whether they are content.
 //! - [`needs`]: what a case asks of a file system, and what the native ones offer.
 //! - [`child`], [`dir`], [`sys`]: what the cases are written with.
-//! - [`supervise`], [`report`]: deadlines, and the table at the end.
+//! - [`own`], [`supervise`], [`report`]: children, their deadlines, and the table at the end.
 //!
 //! A hung mount must not hang whoever asks about it. So the process that reports never touches the directory
 //! under test: only children do, and a child that cannot even be killed is left behind and called hung.
@@ -16,7 +17,11 @@
 pub mod cases;
 pub mod child;
 pub mod dir;
+pub mod kernel_log;
 pub mod needs;
+pub mod options;
+pub mod own;
+pub mod programs;
 pub mod report;
 pub mod supervise;
 pub mod sys;

@@ -1,12 +1,13 @@
-//! A command with a deadline, in a process group of its own, that is gone afterwards with all its children.
+//! A command with a deadline, in a session of its own, that is gone afterwards with all its children.
 //!
-//! A process that waits for a dead mount may not even die of SIGKILL. Then it is left behind, and its end is
-//! [`End::Hung`]: the supervisor itself never waits without a limit.
+//! A session and not a process group: some tools give their children groups of their own. A process that waits
+//! for a dead mount may not even die of SIGKILL. Then it is left behind, and its end is [`End::Hung`]: the
+//! supervisor itself never waits without a limit, and reads of others only what needs none of their locks.
 
 use std::{
     fs::File,
     io::{self, Read},
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::fd::OwnedFd,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -20,11 +21,13 @@ use rustix::{
     },
 };
 
+use crate::sys;
+
 /// After SIGKILL, how long a process may take to go away before it is called hung.
 const DEATH: Duration = Duration::from_secs(3);
 
 /// The last part of a command's output that is kept.
-const OUTPUT_BYTES_MAX: usize = 16 << 10;
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 /// How a command ended.
 #[derive(Debug)]
@@ -48,13 +51,13 @@ pub struct Ended {
     pub output: String,
 }
 
-/// Runs `command` to its end or to the deadline, whichever comes first, then kills what is left of its group.
+/// Runs `command` to its end or to the deadline, whichever comes first, then kills what is left of its session.
 pub fn run(command: &mut Command, deadline: Duration) -> io::Result<Ended> {
     let until = Instant::now() + deadline;
     let (output, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // Grandchildren may keep the pipe open for ever, so an end of file is not waited for.
     fcntl_setfl(&output, OFlags::NONBLOCK)?;
-    command.process_group(0).stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(theirs);
+    sys::lead_session(command).stdin(Stdio::null()).stdout(theirs.try_clone()?).stderr(theirs);
     let child = command.spawn()?;
     // The command holds the write ends; as long as it does, so do we.
     command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -63,12 +66,10 @@ pub fn run(command: &mut Command, deadline: Duration) -> io::Result<Ended> {
 
     let mut output = Output { pipe: File::from(output), kept: Vec::new() };
     let in_time = wait(&pidfd, &mut output, until)?;
-    // The group's id cannot be reused while its leader is not reaped, so this hits nobody else.
-    let _ = kill_process_group(pid, Signal::KILL);
-    let gone = in_time || {
+    let gone = (in_time || {
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         wait(&pidfd, &mut output, Instant::now() + DEATH)?
-    };
+    }) && end_session(pid, Instant::now() + DEATH);
     let end = match (gone, in_time) {
         (false, _) => End::Hung,
         (true, in_time) => {
@@ -83,6 +84,47 @@ pub fn run(command: &mut Command, deadline: Duration) -> io::Result<Ended> {
     };
     output.drain()?;
     Ok(Ended { end, output: String::from_utf8_lossy(&output.kept).into_owned() })
+}
+
+/// Kills what is left of a session; false if some of it does not die. The leader may be dead, but must not have
+/// been waited for: so long, nobody else can have its id.
+fn end_session(leader: Pid, until: Instant) -> bool {
+    let _ = kill_process_group(leader, Signal::KILL);
+    loop {
+        let alive: Vec<Pid> =
+            processes().filter(|pid| *pid != leader && session(*pid) == Some(leader)).collect();
+        if alive.is_empty() {
+            return true;
+        }
+        if Instant::now() > until {
+            return false;
+        }
+        for pid in alive {
+            // Asked again once the descriptor holds it: its id may be somebody else's by now.
+            if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+                && session(pid) == Some(leader)
+            {
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// All processes that there are.
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+}
+
+/// The session of a process that is alive.
+fn session(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // Behind the name, which may hold anything: state, parent, group, session.
+    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+    let state = fields.next()?;
+    let session = fields.nth(2)?.parse().ok()?;
+    if matches!(state, "Z" | "X") { None } else { Pid::from_raw(session) }
 }
 
 /// Waits for the end of a process; false if the time came first. Keeps its output flowing meanwhile.
@@ -168,9 +210,18 @@ mod tests {
     }
 
     #[test]
+    fn a_child_in_a_group_of_its_own_is_killed_too() {
+        // With job control bash gives each job a group.
+        let ended = shell("exec bash -c 'set -m; sleep 1000 & echo $!'", 5000);
+        assert!(matches!(ended.end, End::Exited(0)), "{ended:?}");
+        let pid: i32 = ended.output.trim().parse().expect("the pid of the child");
+        assert_eq!(Pid::from_raw(pid).and_then(session), None);
+    }
+
+    #[test]
     fn a_child_that_keeps_the_pipe_does_not_keep_us() {
         let started = Instant::now();
-        assert!(matches!(shell("setsid sleep 2 & exit 0", 60_000).end, End::Exited(0)));
+        assert!(matches!(shell("setsid sleep 2 & sleep 0.1; exit 0", 60_000).end, End::Exited(0)));
         assert!(started.elapsed() < Duration::from_millis(1500));
     }
 

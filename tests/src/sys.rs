@@ -8,8 +8,12 @@ use std::{
     ffi::{CString, c_void},
     fs::File,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::Path,
+    process::Command,
     ptr::{self, NonNull},
 };
 
@@ -41,6 +45,13 @@ pub fn fork() -> Result<Option<Pid>> {
     // SAFETY: with one thread there is no lock that somebody else holds, so the child may run any code.
     let pid = answer(unsafe { libc::fork() })?;
     Ok(Pid::from_raw(pid))
+}
+
+/// Makes a command lead a session of its own, without a terminal.
+pub fn lead_session(command: &mut Command) -> &mut Command {
+    let lead = || rustix::process::setsid().map(drop).map_err(std::io::Error::from);
+    // SAFETY: between fork and exec `lead` makes one system call and touches no memory that others share.
+    unsafe { command.pre_exec(lead) }
 }
 
 /// Ends this process at once: no destructors, no buffers, no `atexit`.

@@ -37,7 +37,7 @@ fn all_cases_hold_on_tmpfs() {
 fn a_directory_where_nothing_can_be_made_fails_every_case() {
     let report = cases::run(Path::new("/proc/self/fd"), Needs::all());
     assert_eq!(report.bad().count(), report.lines.len());
-    assert!(report.to_string().contains("could not make a directory for the case"), "{report}");
+    assert!(report.to_string().contains("could not make a directory to work in"), "{report}");
 }
 
 #[test]

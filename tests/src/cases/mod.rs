@@ -5,18 +5,16 @@
 //! that the mount does not claim.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use crate::{
-    child,
     dir::Dir,
     needs::Needs,
+    own,
     report::{Line, Outcome, Report},
-    supervise::{self, End},
 };
 
 mod bytes;
@@ -108,7 +106,7 @@ pub fn run(dir: &Path, have: Needs) -> Report {
 /// Runs the cases that `pick` picks by name.
 pub fn run_some(dir: &Path, have: Needs, pick: impl Fn(&str) -> bool) -> Report {
     let mut report = Report { subject: format!("cases in {}", dir.display()), lines: Vec::new() };
-    let runner = conformance_program();
+    let runner = own::program("conformance");
     let mut hung = 0;
     for case in all().filter(|case| pick(case.name())) {
         let missing = case.needs.difference(have);
@@ -116,7 +114,7 @@ pub fn run_some(dir: &Path, have: Needs, pick: impl Fn(&str) -> bool) -> Report 
         let outcome = match &runner {
             _ if !missing.is_empty() => Outcome::Skipped(missing.names()),
             _ if hung >= HUNG_MAX => Outcome::NotRun,
-            Ok(runner) => run_in_child(runner, dir, &case),
+            Ok(runner) => own::outcome(runner, &["--child", case.name()], dir, DEADLINE),
             Err(error) => Outcome::Failed(error.to_string()),
         };
         hung += usize::from(matches!(outcome, Outcome::Hung(_)));
@@ -125,49 +123,13 @@ pub fn run_some(dir: &Path, have: Needs, pick: impl Fn(&str) -> bool) -> Report 
     report
 }
 
-fn run_in_child(runner: &Path, dir: &Path, case: &Case) -> Outcome {
-    let mut command = Command::new(runner);
-    // From a working directory on a dead mount even a healthy process cannot start.
-    command.current_dir("/").arg(dir).args(["--child", case.name()]);
-    let Ok(ended) = supervise::run(&mut command, DEADLINE) else {
-        return Outcome::Failed(format!("could not start {}", runner.display()));
-    };
-    match ended.end {
-        End::Exited(0) => Outcome::Passed,
-        End::Exited(_) if !ended.output.is_empty() => Outcome::Failed(ended.output),
-        End::Exited(code) => Outcome::Failed(format!("ended with code {code} and no word")),
-        End::Signaled(signal) => Outcome::Failed(format!("died of signal {signal} {}", ended.output)),
-        End::Late => Outcome::Hung(format!("not over after {} s", DEADLINE.as_secs())),
-        End::Hung => Outcome::Hung("not over at the deadline, and cannot be killed".to_owned()),
+/// The child's side of [`run`]: one case, here and now.
+pub fn run_here(dir: &Path, name: &str) -> ExitCode {
+    match all().find(|case| case.name() == name) {
+        Some(case) => own::run_here(dir, name, case.run),
+        None => {
+            print!("there is no case {name}");
+            ExitCode::FAILURE
+        }
     }
-}
-
-/// The child's side: runs one case in a fresh directory under `dir`, removes the directory, and says what was wrong.
-pub fn run_here(dir: &Path, name: &str) -> Result<(), String> {
-    let case = all().find(|case| case.name() == name).ok_or_else(|| format!("there is no case {name}"))?;
-    child::remember_panics();
-    // What a case expects of modes must not depend on who runs it.
-    rustix::process::umask(rustix::fs::Mode::from(0o022));
-    let own = dir.join(format!("{}.{}", name.replace("::", "."), child::own_pid()));
-    let done = child::catch(|| {
-        // The name is ASCII and under 255 bytes; a failure here is the file system's.
-        std::fs::create_dir(&own)
-            .unwrap_or_else(|error| panic!("could not make a directory for the case: {error}"));
-        (case.run)(&Dir::at(&own));
-    });
-    let cleaned = std::fs::remove_dir_all(&own).map_err(|error| format!("could not clean up: {error}"));
-    done.and(cleaned)
-}
-
-/// The program `conformance` of this package: this process itself, or beside it where cargo puts it.
-fn conformance_program() -> io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    if own.file_stem().is_some_and(|stem| stem == "conformance") {
-        return Ok(own);
-    }
-    // Tests lie in target/debug/deps, programs in target/debug; cargo builds a package's programs for its tests.
-    let near = own.ancestors().skip(1).take(2).map(|directory| directory.join("conformance"));
-    near.into_iter().find(|program| program.is_file()).ok_or_else(|| {
-        io::Error::other("the program conformance is not built; build it with: cargo build -p wharf-tests")
-    })
 }

@@ -1,0 +1,84 @@
+//! The programs of this package, run by its tests as children.
+//!
+//! The tests themselves never touch a directory under test: a child does, in a directory of its own there, and
+//! says with its exit code and its output how that went.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use crate::{
+    child,
+    dir::Dir,
+    report::Outcome,
+    supervise::{self, End},
+};
+
+/// A reason longer than this says more than anybody reads.
+const REASON_BYTES_MAX: usize = 4000;
+
+/// The program `name` of this package: this process itself, or beside it where cargo puts it.
+pub fn program(name: &str) -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    if own.file_stem().is_some_and(|stem| stem == name) {
+        return Ok(own);
+    }
+    // Tests lie in target/debug/deps, programs in target/debug; cargo builds a package's programs for its tests.
+    let mut near = own.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    near.find(|program| program.is_file()).ok_or_else(|| {
+        io::Error::other(format!(
+            "the program {name} is not built; build it with: cargo build -p wharf-tests"
+        ))
+    })
+}
+
+/// Runs a child to its end or its deadline.
+pub fn outcome(program: &Path, arguments: &[&str], dir: &Path, deadline: Duration) -> Outcome {
+    let mut command = Command::new(program);
+    // From a working directory on a dead mount even a healthy process cannot start.
+    command.current_dir("/").arg(dir).args(arguments);
+    let ended = match supervise::run(&mut command, deadline) {
+        Ok(ended) => ended,
+        Err(error) => return Outcome::Failed(format!("could not run {}: {error}", program.display())),
+    };
+    let said = last_bytes(&ended.output);
+    match ended.end {
+        End::Exited(0) => Outcome::Passed,
+        End::Exited(_) if !said.is_empty() => Outcome::Failed(said.to_owned()),
+        End::Exited(code) => Outcome::Failed(format!("ended with code {code} and no word")),
+        End::Signaled(signal) => Outcome::Failed(format!("died of signal {signal} {said}")),
+        End::Late => Outcome::Hung(format!("not over after {} s {said}", deadline.as_secs())),
+        End::Hung => Outcome::Hung(format!("left processes that cannot be killed {said}")),
+    }
+}
+
+fn last_bytes(text: &str) -> &str {
+    let start = text.len().saturating_sub(REASON_BYTES_MAX);
+    let start = (start..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text[start..].trim()
+}
+
+/// The child's side: runs `work` in a fresh directory under `dir`, removes the directory, and says what was wrong.
+pub fn run_here(dir: &Path, name: &str, work: impl FnOnce(&Dir)) -> ExitCode {
+    child::remember_panics();
+    // What a case expects of modes must not depend on who runs it.
+    rustix::process::umask(rustix::fs::Mode::from(0o022));
+    let own = dir.join(format!("{}.{}", name.replace("::", "."), child::own_pid()));
+    let made =
+        std::fs::create_dir(&own).map_err(|error| format!("could not make a directory to work in: {error}"));
+    let done = made.and_then(|()| {
+        let done = child::catch(|| work(&Dir::at(&own)));
+        let cleaned = std::fs::remove_dir_all(&own).map_err(|error| format!("could not clean up: {error}"));
+        done.and(cleaned)
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            print!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
