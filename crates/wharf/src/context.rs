@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use wharf_mem::sync::{AtomicU64, Ordering};
 
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::id::RequestId;
 use crate::io::{Io, Request};
 use crate::notice::Notifier;
+use crate::promise::unpark;
 
 /// What the queue of a transport does for operations.
 pub trait Host: fmt::Debug + Send + Sync {
@@ -105,6 +107,9 @@ impl Context {
 }
 
 /// Whether the caller of one operation gave up.
+///
+/// It may be kept beyond the operation, by a thread that still works for it: then it counts as given up,
+/// because nobody waits any more.
 #[derive(Clone)]
 pub struct Cancellation {
     flight: Arc<Flight>,
@@ -114,14 +119,44 @@ pub struct Cancellation {
 impl Cancellation {
     /// Whether the caller gave up.
     pub fn is_cancelled(&self) -> bool {
-        self.flight.is_cancelled(self.round)
+        self.is_over_in(self.flight.state.load(Ordering::Acquire))
     }
 
     /// Waits until the caller gives up; for ever if it does not.
     ///
-    /// One task waits for one operation: of two, the later is told.
+    /// One task or thread waits for one operation: of two, the later is told.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + '_ {
         Wait(self)
+    }
+
+    /// Blocks this thread until the caller gives up, for as long as `patience` lasts; true if the caller
+    /// gave up. For [blocking](crate::blocking) code only.
+    pub fn wait_for(&self, patience: Duration) -> bool {
+        let deadline = Instant::now().checked_add(patience);
+        let waker = unpark(std::thread::current());
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if self.is_cancelled() || self.watch(&waker) {
+                return true;
+            }
+            match left {
+                Some(Duration::ZERO) => return false,
+                Some(left) => std::thread::park_timeout(left),
+                None => std::thread::park(),
+            }
+        }
+    }
+
+    /// Has `waker` woken when the caller gives up. True if that has happened.
+    fn watch(&self, waker: &Waker) -> bool {
+        let Cancellation { flight, .. } = self;
+        *flight.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        // It may have come between the look and this.
+        self.is_over_in(flight.state.fetch_or(WATCHED, Ordering::AcqRel))
+    }
+
+    fn is_over_in(&self, state: u64) -> bool {
+        state >> ROUND_SHIFT != self.round || state & CANCELLED != 0
     }
 }
 
@@ -137,42 +172,88 @@ impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        let Cancellation { flight, round } = self.0;
-        if flight.is_cancelled(*round) {
-            return Poll::Ready(());
-        }
-        *flight.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        // The cancellation may have come between the look and the registration.
-        if flight.is_cancelled(*round) { Poll::Ready(()) } else { Poll::Pending }
+        if self.0.is_cancelled() || self.0.watch(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 /// The cancellation of whatever operation uses a slot now. Rounds keep one operation's from another's.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
-    /// Twice the round, plus one when cancelled.
+    /// The round, and two bits.
     state: AtomicU64,
     waiter: Mutex<Option<Waker>>,
 }
 
+const CANCELLED: u64 = 1;
+/// There may be a waiter.
+const WATCHED: u64 = 2;
+const ROUND_SHIFT: u32 = 2;
+
+/// All but the watching is done by the queue, so that rounds and bits do not race with each other.
 impl Flight {
-    /// Begins the next operation's round.
+    /// The cancellation of the operation that begins now.
     pub(crate) fn begin(self: &Arc<Self>) -> Cancellation {
-        let round = self.state.load(Ordering::Acquire) / 2 + 1;
-        self.state.store(round * 2, Ordering::Release);
-        Cancellation { flight: self.clone(), round }
+        Cancellation { flight: self.clone(), round: self.state.load(Ordering::Acquire) >> ROUND_SHIFT }
     }
 
-    /// Cancels the operation of the present round. Called by the queue only, as `begin` is.
-    pub(crate) fn cancel(&self) {
-        self.state.fetch_or(1, Ordering::AcqRel);
-        let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waiter) = waiter {
+    /// The operation of the present round has ended. Who still works for it is told; not `own`, which is the
+    /// operation's own waker.
+    pub(crate) fn end(&self, own: &Waker) {
+        let round = self.state.load(Ordering::Acquire) >> ROUND_SHIFT;
+        let state = self.state.swap((round + 1) << ROUND_SHIFT, Ordering::AcqRel);
+        if let Some(waiter) = self.waiter(state).filter(|waiter| !waiter.will_wake(own)) {
             waiter.wake();
         }
     }
 
-    fn is_cancelled(&self, round: u64) -> bool {
-        self.state.load(Ordering::Acquire) == round * 2 + 1
+    /// Cancels the operation of the present round.
+    pub(crate) fn cancel(&self) {
+        let state = self.state.fetch_or(CANCELLED, Ordering::AcqRel);
+        if let Some(waiter) = self.waiter(state) {
+            waiter.wake();
+        }
+    }
+
+    fn waiter(&self, state: u64) -> Option<Waker> {
+        let watched = state & WATCHED != 0;
+        watched.then(|| self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn an_operation_is_cancelled_by_itself_and_not_with_the_one_before() {
+        let flight = Arc::new(Flight::default());
+        let first = flight.begin();
+        flight.cancel();
+        assert!(first.is_cancelled() && first.wait_for(LONG));
+        flight.end(Waker::noop());
+        let second = flight.begin();
+        assert!(!second.is_cancelled() && !second.wait_for(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_thread_that_works_on_after_the_end_is_told() {
+        let flight = Arc::new(Flight::default());
+        let kept = flight.begin();
+        let thread = thread::spawn(move || kept.wait_for(LONG));
+        flight.end(Waker::noop());
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_woken_by_the_cancellation() {
+        let flight = Arc::new(Flight::default());
+        let cancellation = flight.begin();
+        let thread = thread::spawn(move || cancellation.wait_for(LONG));
+        thread::sleep(Duration::from_millis(5));
+        flight.cancel();
+        assert!(thread.join().unwrap());
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 struct State<T> {
     value: Option<T>,
@@ -79,6 +80,19 @@ impl<T> Future for Promised<T> {
         }
         Poll::Pending
     }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A waker that unparks a thread.
+pub(crate) fn unpark(thread: Thread) -> Waker {
+    Arc::new(Unpark(thread)).into()
 }
 
 impl<T> fmt::Debug for Promise<T> {

@@ -180,6 +180,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let open = self.open(handle, &node, false)?;
                 let window = window(lease, op.size as usize)?;
                 let room = window.len();
+                let op = op::Read { size: room as u32, ..op };
                 let read = match open.source() {
                     Source::Handler => fs.read(cx, open.file(), op, window).await?,
                     Source::Backing(backing) => cx.io().read(backing, op.offset, window).await?,
@@ -223,7 +224,11 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                     &self.nodes,
                     &self.defaults,
                 );
-                fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await?;
+                match fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await {
+                    // Nodes that were told have been counted. The next call meets the error again.
+                    Err(error) if listing.has_entries() => log::debug!("listing ended early: {error}"),
+                    result => result?,
+                }
                 Ok(Reply::Bytes(listing.bytes()))
             }
             O::Statfs => Ok(Reply::Statfs(fs.statfs(cx, &node).await?)),
@@ -334,9 +339,22 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     }
 
     pub(super) async fn released(&self, cx: &Context, open: &OpenFile<F::File>, op: op::Release) {
+        // Also when the author's code panics or is given up: the transport counts what is open.
+        let _closed = Closed { protocol: &self.protocol, open };
         self.fs.release(cx, &open.file, op).await;
-        if !open.directory {
-            self.protocol.closed(open.node, open.backing);
+    }
+}
+
+/// Tells the transport, when dropped, that an open file has gone.
+struct Closed<'a, F, P: Protocol> {
+    protocol: &'a P,
+    open: &'a OpenFile<F>,
+}
+
+impl<F, P: Protocol> Drop for Closed<'_, F, P> {
+    fn drop(&mut self) {
+        if !self.open.directory {
+            self.protocol.closed(self.open.node, self.open.backing);
         }
     }
 }

@@ -53,6 +53,8 @@ const AFTER_DOT: u64 = i64::MAX as u64 - 1;
 pub struct Listing<'a, N> {
     into: Window<'a>,
     used: usize,
+    /// Bytes of `.` and `..`.
+    dots: usize,
     form: EntryForm,
     writer: &'a dyn ListForm,
     nodes: &'a Nodes<N>,
@@ -70,7 +72,7 @@ impl<'a, N: Clone> Listing<'a, N> {
         nodes: &'a Nodes<N>,
         defaults: &'a Defaults,
     ) -> (Listing<'a, N>, u64) {
-        let mut listing = Listing { into, used: 0, form, writer, nodes, defaults };
+        let mut listing = Listing { into, used: 0, dots: 0, form, writer, nodes, defaults };
         if cursor == 0 {
             listing.dot(b".", inode.unwrap_or(UNKNOWN_INODE), AFTER_DOT);
         }
@@ -84,6 +86,7 @@ impl<'a, N: Clone> Listing<'a, N> {
     fn dot(&mut self, name: &[u8], inode: u64, cursor: u64) {
         if self.fits(name.len()) {
             self.put(&Line { name, inode, kind: Kind::Directory, cursor, form: self.form, entry: None });
+            self.dots = self.used;
         }
     }
 
@@ -123,6 +126,11 @@ impl<'a, N: Clone> Listing<'a, N> {
 
     pub(crate) fn bytes(&self) -> usize {
         self.used
+    }
+
+    /// Whether the file system has added anything.
+    pub(crate) fn has_entries(&self) -> bool {
+        self.used > self.dots
     }
 
     fn fits(&self, name_bytes: usize) -> bool {

@@ -10,6 +10,7 @@
 //! Invariants: every arrival gets one completion. Author code runs inside `begin`, `advance` and
 //! `abandon` of its own queue, nowhere else. No lock is held while it runs.
 
+mod caught;
 mod dispatch;
 mod handles;
 mod listing;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use wharf_mem::Data;
 
 use crate::context::{Context, Host, Surroundings};
-use crate::error::{Errno, Result};
+use crate::error::{Errno, Error, Result};
 use crate::notice::Notifier;
 use crate::{Cache, Caller, Capabilities, Defaults, FileSystem, Limits, NodeId, RequestId, op};
 
@@ -36,6 +37,7 @@ pub use queue::{Arrival, Queue};
 pub use ready::{Doorbell, Ready};
 pub use reply::{BackingId, Completion, EntryReply, OpenReply, Reply, Request};
 
+use caught::{caught, drop_caught};
 use handles::Handles;
 use nodes::Nodes;
 use queue::{Ended, SlotQueue, Work};
@@ -121,7 +123,8 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     /// # Errors
     /// What the file system says; the volume cannot be served then.
     pub async fn start(&self, host: Arc<dyn Host>) -> Result<()> {
-        self.fs.start().await?;
+        let started = caught("starting", self.fs.start()).await;
+        started.unwrap_or_else(|| Err(Error::io("starting the file system: it panicked")))?;
         self.learn_root(host).await
     }
 
@@ -143,11 +146,12 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         let cx = self.inner_context(host);
         for open in self.handles.drain() {
             let op = op::Release { flags: op::OpenFlags::empty(), owner: None, unlock_flock: true };
-            self.released(&cx, &open, op).await;
+            caught("release", self.released(&cx, &open, op)).await;
+            drop_caught(open);
         }
         self.nodes.clear();
         self.notifier.close();
-        self.fs.shutdown().await;
+        caught("shutdown", self.fs.shutdown()).await;
     }
 
     /// The queue for one thread. Requests are shared out evenly: it takes up to `slots_max` at a time.

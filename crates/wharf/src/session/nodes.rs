@@ -9,6 +9,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::NodeId;
 
+use super::caught::drop_caught;
+
 const SHARDS: u64 = 32;
 const GENERATION_SHIFT: u32 = 40;
 const GENERATION_MASK: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
@@ -157,7 +159,7 @@ impl<N: Clone> Nodes<N> {
         free.push(address.place as u32);
         // The author's destructor may do anything, so not under the lock.
         drop(shard);
-        drop(gone);
+        drop_caught(gone);
     }
 
     /// Forgets everything.
@@ -167,7 +169,7 @@ impl<N: Clone> Nodes<N> {
             let empty = Shard { places: Vec::new(), free: Vec::new(), by_inode: HashMap::new() };
             let gone = std::mem::replace(&mut *shard, empty);
             drop(shard);
-            drop(gone);
+            drop_caught(gone);
         }
     }
 
@@ -252,6 +254,23 @@ mod tests {
             assert_eq!(nodes.find(inode), Some(*id));
         }
         ids.iter().for_each(|id| nodes.forget(*id, 1));
+        assert_eq!(nodes.len(), 0);
+    }
+
+    #[test]
+    fn a_destructor_that_panics_harms_nobody() {
+        #[derive(Clone)]
+        struct Bomb(bool);
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                assert!(!self.0, "on purpose");
+            }
+        }
+        let nodes = Nodes::new(Bomb(false));
+        let id = nodes.found(7, Bomb(true));
+        nodes.forget(id, 1);
+        nodes.found(7, Bomb(true));
+        nodes.clear();
         assert_eq!(nodes.len(), 0);
     }
 }

@@ -16,6 +16,7 @@ use crate::RequestId;
 use crate::context::{Cancellation, Flight};
 use crate::error::Errno;
 
+use super::caught::panic_words;
 use super::ready::{Doorbell, Ready, SlotWaker};
 use super::reply::{Completion, Reply};
 
@@ -70,6 +71,9 @@ pub trait Queue {
 
     /// Operations that are pending.
     fn pending(&self) -> usize;
+
+    /// Slots that have memory, in use or not.
+    fn slots(&self) -> usize;
 
     /// Whether another operation may begin. If not, leave requests where they are.
     fn has_room(&self) -> bool;
@@ -210,6 +214,7 @@ impl<S: Clone, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
         }
         let Running { tag, request, payload, ended, .. } = slot.running.take()?;
         let (result, head) = ended?;
+        slot.flight.end(&slot.waker);
         slot.used = true;
         self.free.push(index as u32);
         self.pending.remove(&request);
@@ -284,6 +289,10 @@ impl<S: Clone, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
         self.pending.len()
     }
 
+    fn slots(&self) -> usize {
+        self.made
+    }
+
     fn has_room(&self) -> bool {
         self.pending.len() < self.slots_max
     }
@@ -301,6 +310,7 @@ impl<S: Clone, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
             log::warn!("{} ({}) was given up: it did not end in time", running.name, running.request);
             drop_future(slot.future.as_mut(), running.name);
             let Some(Running { tag, request, payload, .. }) = slot.running.take() else { continue };
+            slot.flight.end(&slot.waker);
             self.free.push(index as u32);
             self.pending.remove(&request);
             done(Completion { tag, request, result: Err(Errno::ECANCELED), payload, head: Vec::new() });
@@ -332,11 +342,6 @@ fn drop_future<Fut>(mut future: Pin<&mut Option<Fut>>, name: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
         log::error!("{name}: the file system panicked while it cleaned up: {}", panic_words(&*panic));
     }
-}
-
-fn panic_words(panic: &(dyn std::any::Any + Send)) -> &str {
-    let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words given")
 }
 
 /// Request numbers are the kernel's own and distinct; spreading them is enough.
