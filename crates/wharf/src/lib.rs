@@ -28,6 +28,7 @@ pub mod op;
 mod promise;
 mod reply;
 pub mod session;
+pub mod testing;
 
 pub use attributes::{Attributes, Entry, Kind, Lifetimes, Statfs, Time};
 pub use caller::Caller;
