@@ -41,7 +41,10 @@ impl fmt::Display for Error {
             Error::Mount(error) => error.fmt(f),
             Error::FileSystem(error) => write!(f, "the file system did not start: {error}"),
             Error::Transport(transport, error) => {
-                write!(f, "the transport {transport} cannot be had: {error}; leave it out to take what there is")
+                write!(
+                    f,
+                    "the transport {transport} cannot be had: {error}; leave it out to take what there is"
+                )
             }
             Error::Connection(error) => write!(f, "the connection to the kernel failed: {error}"),
         }
@@ -192,10 +195,10 @@ impl<F: FileSystem> Attempt<'_, F> {
         let prepared = prepare(self.path, self.options)?;
         let device = prepared.device();
         let wanted = Wanted {
-            capabilities: self.fs.capabilities() - self.access(),
-            limits: self.setup.limits,
             offer_uring,
             offer_passthrough: self.passthrough,
+            default_permissions: self.options.default_permissions,
+            ..Wanted::new(self.fs.capabilities() - self.access(), self.setup.limits)
         };
         let (connection, terms) = thread::scope(|scope| {
             use std::os::fd::AsFd;

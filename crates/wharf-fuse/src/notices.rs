@@ -16,11 +16,7 @@ use crate::protocol::Fuse;
 use crate::wire::notice::{Message, encode};
 
 /// Sends notices until their queue is closed.
-pub(crate) fn run<F: FileSystem>(
-    device: &Arc<OwnedFd>,
-    session: &Session<F, Fuse>,
-    retrievals: &Retrievals,
-) {
+pub(crate) fn run<F: FileSystem>(device: &Arc<OwnedFd>, session: &Session<F, Fuse>, retrievals: &Retrievals) {
     let mut next_retrieval = 1;
     while let Some(pending) = session.notifier().next() {
         if let Notice::Retrieve { .. } = pending.notice {

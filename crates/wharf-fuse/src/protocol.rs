@@ -11,7 +11,7 @@ use crate::passthrough::Passthrough;
 use crate::wire::{self, DirentForm, Terms};
 
 /// One FUSE connection, as far as the session needs it.
-pub struct Fuse {
+pub(crate) struct Fuse {
     terms: Terms,
     passthrough: Option<Passthrough>,
     /// The only user beside root who may use the mount, if the kernel leaves that to us.

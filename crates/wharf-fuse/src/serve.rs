@@ -50,7 +50,10 @@ pub(crate) fn start_dev<F: FileSystem>(
             match crate::device::clone(queues.device.as_fd()) {
                 Ok(clone) => Arc::new(clone),
                 Err(error) => {
-                    log::warn!("{number} of {count} queues: {} cannot be opened again: {error}", crate::device::PATH);
+                    log::warn!(
+                        "{number} of {count} queues: {} cannot be opened again: {error}",
+                        crate::device::PATH
+                    );
                     break;
                 }
             }

@@ -201,7 +201,10 @@ impl Handle {
             || self.enforce(Phase::Cancel, limits.cancel())
             || self.enforce(Phase::Abandon, limits.cancel());
         if !ended {
-            log::error!("{}: a thread of the file system's is stuck in it and is left behind", self.point().display());
+            log::error!(
+                "{}: a thread of the file system's is stuck in it and is left behind",
+                self.point().display()
+            );
         }
         self.serving.notifier().close();
         let closing = limits.drain() + limits.cancel();

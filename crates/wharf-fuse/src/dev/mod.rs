@@ -270,10 +270,8 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
         let spare = self.queue.spare() > 0;
         let timeout = Timespec { tv_sec: idle.as_secs() as i64, tv_nsec: idle.subsec_nanos().into() };
         let line = self.parts.lines.of(POLLING);
-        let mut fds = [
-            PollFd::new(&self.parts.bell, PollFlags::IN),
-            PollFd::from_borrowed_fd(line, PollFlags::IN),
-        ];
+        let mut fds =
+            [PollFd::new(&self.parts.bell, PollFlags::IN), PollFd::from_borrowed_fd(line, PollFlags::IN)];
         // A closed connection is always readable, and at a limit nothing is fetched: the bell alone then.
         let fetches = self.connected && self.queue.has_room() && self.payloads.has_room();
         let watched = if fetches { &mut fds[..] } else { &mut fds[..1] };

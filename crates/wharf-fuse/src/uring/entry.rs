@@ -6,11 +6,11 @@
 
 use std::io;
 
+use io_uring::opcode;
 use io_uring::squeue::Entry128;
 use io_uring::types::Fd;
-use io_uring::opcode;
-use wharf::session::{Completion, Reply};
 use wharf::Errno;
+use wharf::session::{Completion, Reply};
 use wharf_mem::{Mapping, Payload};
 
 use crate::wire::{self, Terms};
@@ -69,7 +69,8 @@ impl Entry {
         for (place, value) in place.as_chunks_mut().0.iter_mut().zip(vectors) {
             *place = value.to_ne_bytes();
         }
-        let submission = opcode::UringCmd80::new(device, REGISTER).cmd(command(0, queue)).addr(Some(address)).build();
+        let submission =
+            opcode::UringCmd80::new(device, REGISTER).cmd(command(0, queue)).addr(Some(address)).build();
         Some(with_len(submission, 2).user_data(mark))
     }
 
@@ -86,13 +87,17 @@ impl Entry {
         }
     }
 
-    fn gather(&mut self, payload: &mut Payload, head: &mut Vec<u8>) -> Result<(wire::Header, Option<usize>), Errno> {
+    fn gather(
+        &mut self,
+        payload: &mut Payload,
+        head: &mut Vec<u8>,
+    ) -> Result<(wire::Header, Option<usize>), Errno> {
         let record = self.record.bytes_mut().ok_or(Errno::EIO)?;
         self.commit_id = u64::from_ne_bytes(record[COMMIT_ID].try_into().map_err(|_| Errno::EIO)?);
         let size = u32::from_ne_bytes(record[PAYLOAD_SIZE].try_into().map_err(|_| Errno::EIO)?) as usize;
         let bytes = payload.bytes_mut().ok_or(Errno::EIO)?;
-        let in_out = record[IN_OUT].as_array().ok_or(Errno::EIO)?;
-        let op_in = record[OP_IN].as_array().ok_or(Errno::EIO)?;
+        let in_out = record[IN_OUT].first_chunk().ok_or(Errno::EIO)?;
+        let op_in = record[OP_IN].first_chunk().ok_or(Errno::EIO)?;
         let data = wire::uring::gather(in_out, op_in, bytes, size, head)?;
         let header = wire::header(head).ok_or(Errno::EIO)?;
         Ok((header, data))

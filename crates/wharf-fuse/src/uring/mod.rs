@@ -200,7 +200,8 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             };
             let tag = u64::from(place);
             let request = header.unique;
-            let refused = |errno, payload, head| Completion { tag, request, result: Err(errno), payload, head };
+            let refused =
+                |errno, payload, head| Completion { tag, request, result: Err(errno), payload, head };
             let completion = match self.parts.controls.handle(&head) {
                 Handling::Begin => {
                     let name = header.opcode.map_or("an unknown operation", wire::Opcode::name);
