@@ -5,6 +5,7 @@
 //!
 //! - [`cases`]: small rules of POSIX and Linux, one function each, every one in a process of its own.
 //! - [`programs`]: git, sqlite, rsync and others, run as their users run them, and asked whether they are content.
+//! - [`pjd`]: pjdfstest, and a comparison of two of its runs.
 //! - [`needs`]: what a case asks of a file system, and what the native ones offer.
 //! - [`child`], [`dir`], [`sys`]: what the cases are written with.
 //! - [`own`], [`supervise`], [`report`]: children, their deadlines, and the table at the end.
@@ -21,6 +22,7 @@ pub mod kernel_log;
 pub mod needs;
 pub mod options;
 pub mod own;
+pub mod pjd;
 pub mod programs;
 pub mod report;
 pub mod supervise;

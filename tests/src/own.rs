@@ -35,6 +35,39 @@ pub fn program(name: &str) -> io::Result<PathBuf> {
     })
 }
 
+/// Where cargo put this program's profile: tools that are built once can lie beside it.
+pub fn target_directory() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // target/debug/program, or target/debug/deps/test.
+    let profile = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps"));
+    let sentence = || io::Error::other(format!("{} does not lie in cargo's target directory", own.display()));
+    profile.and_then(Path::parent).map(Path::to_owned).ok_or_else(sentence)
+}
+
+/// Cargo, without what the cargo that runs us has set for us. How it reaches its registry stays.
+pub fn cargo() -> Command {
+    const MEANT_FOR_US: &[&str] = &[
+        "CARGO_BIN_",
+        "CARGO_BUILD_",
+        "CARGO_CRATE_",
+        "CARGO_ENCODED_",
+        "CARGO_INCREMENTAL",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_TARGET_",
+        "RUSTC",
+        "RUSTFLAGS",
+    ];
+    let mut command = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if MEANT_FOR_US.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
 /// Runs a child to its end or its deadline.
 pub fn outcome(program: &Path, arguments: &[&str], dir: &Path, deadline: Duration) -> Outcome {
     let mut command = Command::new(program);

@@ -97,7 +97,7 @@ fn an_unlinked_file_is_apart_from_a_new_one_of_its_name(dir: &Dir) {
 }
 
 fn an_unlinked_file_gives_back_its_space_when_closed(dir: &Dir) {
-    const BYTES: u64 = 64 << 20;
+    const BYTES: u64 = 24 << 20;
     let free = || {
         let stat = rustix::fs::statvfs(dir.path(".")).expect("statvfs");
         stat.f_bfree * stat.f_frsize

@@ -1,7 +1,7 @@
 //! cargo: a build with everything on the file system, and a second one that must find nothing to do.
 
 use super::{Program, Scene, Tool};
-use crate::needs::Needs;
+use crate::{needs::Needs, own};
 
 pub(super) const CARGO: Program = Program {
     name: "cargo",
@@ -32,18 +32,8 @@ fn cargo(scene: &Scene) {
     );
     source.file("main.rs", "fn main() { println!(\"made {}\", tiny::made()); }\n");
     let cargo = |words: &[&str]| {
-        let mut tool = Tool::new(package.path(""), "cargo");
-        // What the cargo that runs this test has set is not meant for this one.
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            if name.starts_with("CARGO_") && name != "CARGO_HOME"
-                || name.starts_with("RUSTC")
-                || name == "RUSTFLAGS"
-            {
-                tool.command.env_remove(&*name);
-            }
-        }
-        tool.env("CARGO_TARGET_DIR", package.path("target")).args(&["--color=never"]).args(words)
+        let tool = Tool::of(package.path(""), own::cargo());
+        tool.env("CARGO_TARGET_DIR", package.path("target")).arg("--color=never").args(words)
     };
     // Messages as JSON tell what was compiled and what was found fresh.
     let build = || cargo(&["build", "--offline", "--message-format=json"]).run();

@@ -133,9 +133,13 @@ struct Tool {
 
 impl Tool {
     fn new(at: impl AsRef<Path>, program: &str) -> Self {
-        let mut command = Command::new(program);
+        Self::of(at, Command::new(program))
+    }
+
+    fn of(at: impl AsRef<Path>, mut command: Command) -> Self {
         command.current_dir(at).stdin(Stdio::null()).env("LC_ALL", "C");
-        Tool { command, words: program.to_owned() }
+        let words = command.get_program().to_string_lossy().into_owned();
+        Tool { command, words }
     }
 
     fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
