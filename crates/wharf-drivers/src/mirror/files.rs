@@ -1,0 +1,219 @@
+//! Regular files: opening and making them, and what is done with open ones.
+//!
+//! Reading and writing are not here: an open file's descriptor is the source of its bytes, for the kernel or
+//! for the queue.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{
+    FallocateFlags, Mode, OFlags, SeekFrom, copy_file_range, fallocate, fdatasync, fsync, open, openat, seek,
+    syncfs,
+};
+use rustix::io::Errno;
+use wharf::Kind;
+use wharf::op::{CopyRange, Fallocate, FallocateMode, OpenFlags, Seek, SeekFor};
+
+use super::attributes::Stat;
+use super::credentials::{Membership, NewMode, Who};
+use super::names::{Found, place_of};
+use super::node::{Inode, OpenCount, magic_link};
+use super::{Result, Tree};
+
+/// An open file.
+pub(super) struct OpenFile {
+    pub(super) descriptor: Arc<OwnedFd>,
+    pub(super) count: OpenCount,
+}
+
+impl fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenFile({})", self.count.inode().number)
+    }
+}
+
+/// Flags of open(2) that mean to the backing file what they mean to the caller.
+///
+/// Not among them: `O_NONBLOCK`, which on a regular file means nothing to programs, but to io_uring that it
+/// must not wait; and whatever concerns the descriptor or the path.
+const PASSED_ON: OFlags = OFlags::RWMODE
+    .union(OFlags::APPEND)
+    .union(OFlags::DSYNC)
+    .union(OFlags::SYNC)
+    .union(OFlags::DIRECT)
+    .union(OFlags::NOATIME);
+
+/// As the kernel marks an open for execve(2) (`__FMODE_EXEC`).
+const FOR_EXECUTION: u32 = 1 << 5;
+
+/// Bytes copied in one go. The kernel asks again for the rest, and a signal is heard in between.
+const COPY_BYTES_MAX: u64 = 128 << 20;
+
+/// How often a file may appear and vanish while it is being made.
+const TRIES_MAX: usize = 16;
+
+fn flags(op: OpenFlags) -> OFlags {
+    // `APPEND` stays: two that append, one of them behind the mirror, must not overwrite each other.
+    (OFlags::from_bits_retain(op.bits()) & PASSED_ON) | OFlags::CLOEXEC | OFlags::NOCTTY
+}
+
+impl Tree {
+    /// Opens a file.
+    pub(super) fn open(
+        &self,
+        who: &Who,
+        inode: &Arc<Inode>,
+        op: OpenFlags,
+        kill_privileges: bool,
+    ) -> Result<OpenFile> {
+        let truncate = op.contains(OpenFlags::TRUNCATE);
+        if op.writes() || truncate {
+            self.check_writable()?;
+        }
+        if inode.kind != Kind::File {
+            return Err(if inode.kind == Kind::Directory { Errno::ISDIR } else { Errno::NXIO });
+        }
+        let node = inode.descriptor()?;
+        let mut flags = flags(op);
+        flags.set(OFlags::TRUNC, truncate);
+        let reopen = || open(magic_link(&node), flags, Mode::empty());
+        let descriptor = if op.contains(OpenFlags::EXEC) || op.bits() & FOR_EXECUTION != 0 {
+            // What may be executed need not be readable for its caller, only for whoever loads it.
+            reopen()
+        } else {
+            self.credentials.act(who, Membership::WhenRefused, reopen)
+        }?;
+        if kill_privileges && truncate {
+            self.kill_privileges(node.as_fd())?;
+        }
+        Ok(OpenFile { descriptor: Arc::new(descriptor), count: inode.begin_open() })
+    }
+
+    /// Makes and opens a file, or opens the one that is there.
+    pub(super) fn create(
+        &self,
+        who: &Who,
+        parent: &Inode,
+        name: &CStr,
+        new: NewMode,
+        (op, kill_privileges): (OpenFlags, bool),
+    ) -> Result<(Found, OpenFile)> {
+        self.check_writable()?;
+        let directory = parent.descriptor()?;
+        let flags = flags(op) | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        for _ in 0..TRIES_MAX {
+            let made = self.credentials.make(who, new, |mode| openat(&directory, name, flags, mode));
+            match made {
+                Ok(descriptor) => return self.opened(parent, descriptor),
+                Err(Errno::EXIST) if !op.contains(OpenFlags::EXCLUSIVE) => {}
+                Err(error) => return Err(error),
+            }
+            // It is there. Whatever it is, it is opened by what it is, not by what its name leads to next.
+            let (node, attributes) = match self.lookup(parent, name) {
+                Err(Errno::NOENT) => continue,
+                found => found?,
+            };
+            if node.0.kind != Kind::File {
+                // The caller did not know of it. When it looks again, the kernel deals with links and pipes.
+                return Err(Errno::STALE);
+            }
+            let file = self.open(who, &node.0, op, kill_privileges)?;
+            let attributes = match op.contains(OpenFlags::TRUNCATE) {
+                true => self.attributes(&node.0)?,
+                false => attributes,
+            };
+            return Ok(((node, attributes), file));
+        }
+        Err(Errno::STALE)
+    }
+
+    /// Makes and opens a file without a name.
+    pub(super) fn create_unnamed(
+        &self,
+        who: &Who,
+        parent: &Inode,
+        new: NewMode,
+        op: OpenFlags,
+    ) -> Result<(Found, OpenFile)> {
+        self.check_writable()?;
+        let directory = parent.descriptor()?;
+        let mut flags = flags(op) | OFlags::TMPFILE;
+        flags.set(OFlags::EXCL, op.contains(OpenFlags::EXCLUSIVE));
+        let descriptor = self.credentials.make(who, new, |mode| openat(&directory, c".", flags, mode))?;
+        self.opened(parent, descriptor)
+    }
+
+    fn opened(&self, parent: &Inode, descriptor: OwnedFd) -> Result<(Found, OpenFile)> {
+        let (node, attributes) = self.found(parent, place_of(&descriptor)?)?;
+        let count = node.0.begin_open();
+        Ok(((node, attributes), OpenFile { descriptor: Arc::new(descriptor), count }))
+    }
+
+    /// Gives, takes or zeroes space.
+    pub(super) fn allocate(&self, who: &Who, file: &OpenFile, op: &Fallocate) -> Result<()> {
+        let mut mode = match op.mode {
+            FallocateMode::Allocate => FallocateFlags::empty(),
+            FallocateMode::PunchHole => FallocateFlags::PUNCH_HOLE,
+            FallocateMode::Zero => FallocateFlags::ZERO_RANGE,
+            FallocateMode::Collapse => FallocateFlags::COLLAPSE_RANGE,
+            FallocateMode::Insert => FallocateFlags::INSERT_RANGE,
+            FallocateMode::Unshare => FallocateFlags::UNSHARE_RANGE,
+        };
+        mode.set(FallocateFlags::KEEP_SIZE, op.keep_size);
+        let length = op.range.end.checked_sub(op.range.start).ok_or(Errno::INVAL)?;
+        // As the caller, so that the file loses its setuid bit unless the caller is root.
+        self.credentials
+            .act(who, Membership::WhenRefused, || fallocate(&file.descriptor, mode, op.range.start, length))
+    }
+
+    /// Clears setuid and setgid of an open file, as a write by its caller does.
+    pub(super) fn kill_privileges_of(&self, file: &OpenFile) -> Result<()> {
+        self.kill_privileges(file.descriptor.as_fd())
+    }
+
+    /// Finds data or a hole.
+    pub(super) fn seek(&self, file: &OpenFile, op: &Seek) -> Result<u64> {
+        let from = match op.what {
+            SeekFor::Data => SeekFrom::Data(op.offset),
+            SeekFor::Hole => SeekFrom::Hole(op.offset),
+        };
+        seek(&file.descriptor, from)
+    }
+
+    /// Copies between two open files; fewer bytes than asked mean that there is more.
+    pub(super) fn copy(&self, who: &Who, from: &OpenFile, to: &OpenFile, op: &CopyRange) -> Result<u64> {
+        let length = op.len.min(COPY_BYTES_MAX) as usize;
+        let copied = self.credentials.act(who, Membership::WhenRefused, || {
+            let (mut source, mut target) = (op.from, op.to);
+            copy_file_range(&from.descriptor, Some(&mut source), &to.descriptor, Some(&mut target), length)
+        })?;
+        Ok(copied as u64)
+    }
+
+    /// Brings everything to the store that is on the node's file system.
+    pub(super) fn sync_all(&self, inode: &Inode) -> Result<()> {
+        match inode.region.anchor() {
+            Some(anchor) => syncfs(anchor),
+            None => {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                syncfs(open(magic_link(&*inode.descriptor()?), flags, Mode::empty())?)
+            }
+        }
+    }
+
+    /// Whether the kernel may read and write the file by itself. Not if it has bits that a write must clear:
+    /// the kernel writes with our privileges, and root's writes clear nothing.
+    pub(super) fn may_forward(&self, file: &OpenFile, op: OpenFlags) -> bool {
+        let inode = file.count.inode();
+        let harmless = || Stat::of(&*file.descriptor).is_ok_and(|stat| !stat.has_privilege_bits());
+        // One that is forwarded already must stay so: the kernel allows no mixture.
+        inode.region.sized && (inode.is_forwarded() || !op.writes() || harmless())
+    }
+}
+
+/// Brings an open file or directory to its store.
+pub(super) fn sync(file: &OwnedFd, data_only: bool) -> Result<()> {
+    if data_only { fdatasync(file) } else { fsync(file) }
+}

@@ -1,0 +1,420 @@
+//! The mirror as a file system: from operations to plain methods of the tree and back.
+//!
+//! What the system can tell without waiting is asked on the queue. The rest runs where it may block.
+
+use std::ffi::{CString, OsStr};
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use wharf::notice::Notice;
+use wharf::{
+    Attributes, Capabilities, Context, Created, Entry, Error, Extended, FileSystem, Listed, Listing, Name,
+    Opened, Source, Statfs, Window, op,
+};
+
+use super::credentials::{NewMode, Who};
+use super::directory::OpenDirectory;
+use super::files::{OpenFile, sync};
+use super::names::{Component, Found};
+use super::node::{Inode, Node};
+use super::{Mirror, Tree};
+
+/// An open file or directory of a mirror.
+#[derive(Clone, Debug)]
+pub struct File(Kept);
+
+#[derive(Clone, Debug)]
+enum Kept {
+    File(Arc<OpenFile>),
+    Directory(Arc<OpenDirectory>),
+}
+
+impl File {
+    fn file(&self) -> wharf::Result<&Arc<OpenFile>> {
+        match &self.0 {
+            Kept::File(file) => Ok(file),
+            Kept::Directory(_) => Err(Error::is_a_directory()),
+        }
+    }
+
+    fn directory(&self) -> wharf::Result<&Arc<OpenDirectory>> {
+        match &self.0 {
+            Kept::Directory(directory) => Ok(directory),
+            Kept::File(_) => Err(Error::not_a_directory()),
+        }
+    }
+}
+
+impl Mirror {
+    /// Runs what may block.
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Tree) -> super::Result<T> + Send + 'static,
+    ) -> wharf::Result<T> {
+        job(&self.tree).map_err(error)
+    }
+
+    /// An entry for what was found. If the kernel remembers more than we can hold, it is asked to forget.
+    fn entry(&self, cx: &Context, (node, attributes): Found) -> Entry<Node> {
+        let inodes = self.tree.table.surplus();
+        if !inodes.is_empty() {
+            // Nobody waits for it: the kernel does what it can.
+            drop(cx.notifier().send(Notice::Prune { inodes }));
+        }
+        Entry { node, attributes, lifetimes: Some(self.tree.lifetimes()) }
+    }
+
+    fn opened(&self, file: OpenFile, flags: op::OpenFlags) -> Opened<File> {
+        let forward = self.tree.options.passthrough && self.tree.may_forward(&file, flags);
+        let mut file = file;
+        let source = if forward {
+            file.count.forward();
+            Source::Backing(file.descriptor.clone())
+        } else {
+            Source::Handler
+        };
+        let sized = file.count.inode().region.sized;
+        let cache = if sized { self.tree.cache() } else { wharf::Cache::Direct };
+        Opened::new(File(Kept::File(Arc::new(file)))).source(source).cache(cache)
+    }
+}
+
+/// What a system call said, as an error of the operation.
+fn error(errno: Errno) -> Error {
+    match errno {
+        // To the caller it would mean that it has too many files open itself.
+        Errno::MFILE => {
+            log::warn!("mirror: this process has as many files open as it may (see RLIMIT_NOFILE)");
+            Error::os(Errno::NFILE.raw_os_error())
+        }
+        errno => Error::os(errno.raw_os_error()),
+    }
+}
+
+fn new_mode(new: &op::New<'_>) -> NewMode {
+    NewMode { permissions: new.permissions, umask: new.umask, group: new.group }
+}
+
+/// Names of extended attributes and targets of links: anything without a NUL.
+fn text(bytes: &[u8]) -> wharf::Result<CString> {
+    CString::new(bytes).map_err(|_| Error::invalid())
+}
+
+fn xattr_name(name: &OsStr) -> wharf::Result<CString> {
+    text(name.as_bytes())
+}
+
+fn inode(node: &Node) -> Arc<Inode> {
+    node.0.clone()
+}
+
+impl FileSystem for Mirror {
+    type Node = Node;
+    type File = File;
+
+    fn capabilities(&self) -> Capabilities {
+        let options = self.tree.options;
+        let mut capabilities = Capabilities::SYMLINKS
+            | Capabilities::XATTRS
+            | Capabilities::ACLS
+            | Capabilities::HOLES
+            | Capabilities::STATX
+            | Capabilities::FSYNC
+            | Capabilities::SYNCFS
+            | Capabilities::LIST_ENTRIES
+            | Capabilities::DIRECT_MMAP;
+        if !options.read_only {
+            capabilities |= Capabilities::WRITE
+                | Capabilities::LINKS
+                | Capabilities::SPECIAL_FILES
+                | Capabilities::FALLOCATE
+                | Capabilities::COPY_RANGE
+                | Capabilities::TMPFILE
+                | Capabilities::RENAME_FLAGS
+                | Capabilities::KILL_PRIVILEGES
+                | Capabilities::TRUNCATE_ON_OPEN
+                | Capabilities::UMASK
+                | Capabilities::CREATE_GROUP;
+        }
+        capabilities.set(Capabilities::CACHE_SYMLINKS, options.exclusive);
+        capabilities.set(Capabilities::EXPLICIT_INVALIDATION, options.exclusive);
+        // Without id mapping of our own it takes root to make files for the ids that the kernel tells.
+        capabilities.set(Capabilities::IDMAP, self.tree.credentials.switches());
+        capabilities
+    }
+
+    fn root(&self) -> Node {
+        self.tree.root.clone()
+    }
+
+    async fn lookup(&self, cx: &Context, parent: &Node, op: op::Lookup<'_>) -> wharf::Result<Entry<Node>> {
+        let name = Component::from(op.name);
+        let found = match self.tree.lookup_at_hand(&parent.0, name.as_c_str()) {
+            Some(found) => found.map_err(error)?,
+            None => {
+                let parent = inode(parent);
+                self.run(move |tree| tree.lookup(&parent, name.as_c_str())).await?
+            }
+        };
+        Ok(self.entry(cx, found))
+    }
+
+    async fn getattr(&self, _: &Context, node: &Node, _: Option<&File>) -> wharf::Result<Attributes> {
+        match self.tree.attributes_at_hand(&node.0) {
+            Some(attributes) => attributes.map_err(error),
+            None => {
+                let node = inode(node);
+                self.run(move |tree| tree.attributes(&node)).await
+            }
+        }
+    }
+
+    async fn setattr(
+        &self,
+        cx: &Context,
+        node: &Node,
+        file: Option<&File>,
+        op: op::SetAttributes,
+    ) -> wharf::Result<Attributes> {
+        let (who, node) = (Who::asks(cx), inode(node));
+        let file: Option<Arc<OwnedFd>> = match file.map(|file| &file.0) {
+            Some(Kept::File(file)) => Some(file.descriptor.clone()),
+            _ => None,
+        };
+        self.run(move |tree| tree.set_attributes(&who, &node, file.as_ref(), &op)).await
+    }
+
+    async fn readlink(&self, _: &Context, node: &Node, into: Window<'_>) -> wharf::Result<usize> {
+        let (node, mut into) = (inode(node), into.detach());
+        self.run(move |tree| into.fill(|bytes| tree.read_link(&node, bytes))).await
+    }
+
+    async fn symlink(&self, cx: &Context, parent: &Node, op: op::Symlink<'_>) -> wharf::Result<Entry<Node>> {
+        let (who, parent, name) = (Who::asks(cx), inode(parent), Component::from(op.new.name));
+        let (new, target) = (new_mode(&op.new), text(op.target)?);
+        let made =
+            self.run(move |tree| tree.make_symlink(&who, &parent, name.as_c_str(), new, &target)).await?;
+        Ok(self.entry(cx, made))
+    }
+
+    async fn mknod(&self, cx: &Context, parent: &Node, op: op::MakeNode<'_>) -> wharf::Result<Entry<Node>> {
+        let (who, parent, name) = (Who::asks(cx), inode(parent), Component::from(op.new.name));
+        let (new, what) = (new_mode(&op.new), (op.kind, op.device));
+        let made = self.run(move |tree| tree.make_node(&who, &parent, name.as_c_str(), new, what)).await?;
+        Ok(self.entry(cx, made))
+    }
+
+    async fn mkdir(
+        &self,
+        cx: &Context,
+        parent: &Node,
+        op: op::MakeDirectory<'_>,
+    ) -> wharf::Result<Entry<Node>> {
+        let (who, parent, name) = (Who::asks(cx), inode(parent), Component::from(op.new.name));
+        let new = new_mode(&op.new);
+        let made = self.run(move |tree| tree.make_directory(&who, &parent, name.as_c_str(), new)).await?;
+        Ok(self.entry(cx, made))
+    }
+
+    async fn unlink(&self, cx: &Context, parent: &Node, op: op::Remove<'_>) -> wharf::Result<()> {
+        let (who, parent, name) = (Who::asks(cx), inode(parent), Component::from(op.name));
+        self.run(move |tree| tree.remove(&who, &parent, name.as_c_str(), false)).await
+    }
+
+    async fn rmdir(&self, cx: &Context, parent: &Node, op: op::Remove<'_>) -> wharf::Result<()> {
+        let (who, parent, name) = (Who::asks(cx), inode(parent), Component::from(op.name));
+        self.run(move |tree| tree.remove(&who, &parent, name.as_c_str(), true)).await
+    }
+
+    async fn rename(
+        &self,
+        cx: &Context,
+        parent: &Node,
+        new_parent: &Node,
+        op: op::Rename<'_>,
+    ) -> wharf::Result<()> {
+        let (who, parent, new_parent) = (Who::asks(cx), inode(parent), inode(new_parent));
+        let (from, to, how) = (Component::from(op.from), Component::from(op.to), op.how);
+        self.run(move |tree| tree.rename(&who, (&parent, from.as_c_str()), (&new_parent, to.as_c_str()), how))
+            .await
+    }
+
+    async fn link(
+        &self,
+        cx: &Context,
+        node: &Node,
+        new_parent: &Node,
+        op: op::Link<'_>,
+    ) -> wharf::Result<Entry<Node>> {
+        let (who, node, parent, name) =
+            (Who::asks(cx), inode(node), inode(new_parent), Component::from(op.name));
+        let linked = self.run(move |tree| tree.link(&who, &node, &parent, name.as_c_str())).await?;
+        Ok(self.entry(cx, linked))
+    }
+
+    async fn open(&self, cx: &Context, node: &Node, op: op::Open) -> wharf::Result<Opened<File>> {
+        let (who, node) = (Who::asks(cx), inode(node));
+        let file = self.run(move |tree| tree.open(&who, &node, op.flags, op.kill_privileges)).await?;
+        Ok(self.opened(file, op.flags))
+    }
+
+    async fn opendir(&self, cx: &Context, node: &Node, _: op::Open) -> wharf::Result<Opened<File>> {
+        let (who, node) = (Who::asks(cx), inode(node));
+        let directory = self.run(move |tree| tree.open_directory(&who, &node)).await?;
+        Ok(Opened::new(File(Kept::Directory(Arc::new(directory)))).cache(self.tree.cache()))
+    }
+
+    async fn create(
+        &self,
+        cx: &Context,
+        parent: &Node,
+        op: op::Create<'_>,
+    ) -> wharf::Result<Created<Node, File>> {
+        let (who, parent, name) = (Who::asks(cx), inode(parent), Component::from(op.new.name));
+        let (new, how) = (new_mode(&op.new), (op.flags, op.kill_privileges));
+        let (found, file) =
+            self.run(move |tree| tree.create(&who, &parent, name.as_c_str(), new, how)).await?;
+        Ok(Created { entry: self.entry(cx, found), opened: self.opened(file, op.flags) })
+    }
+
+    async fn tmpfile(
+        &self,
+        cx: &Context,
+        parent: &Node,
+        op: op::Tmpfile,
+    ) -> wharf::Result<Created<Node, File>> {
+        let (who, parent) = (Who::asks(cx), inode(parent));
+        let new = NewMode { permissions: op.permissions, umask: op.umask, group: None };
+        let (found, file) = self.run(move |tree| tree.create_unnamed(&who, &parent, new, op.flags)).await?;
+        Ok(Created { entry: self.entry(cx, found), opened: self.opened(file, op.flags) })
+    }
+
+    async fn read(&self, cx: &Context, file: &File, op: op::Read, into: Window<'_>) -> wharf::Result<usize> {
+        cx.io().read(&file.file()?.descriptor, op.offset, into).await
+    }
+
+    async fn write(&self, cx: &Context, file: &File, op: op::Write<'_>) -> wharf::Result<usize> {
+        let file = file.file()?;
+        if op.kill_privileges {
+            let file = file.clone();
+            self.run(move |tree| tree.kill_privileges_of(&file)).await?;
+        }
+        cx.io().write(&file.descriptor, op.offset, op.data).await
+    }
+
+    async fn fsync(&self, cx: &Context, file: &File, op: op::Fsync) -> wharf::Result<()> {
+        cx.io().fsync(&file.file()?.descriptor, op.data_only).await
+    }
+
+    async fn fsyncdir(&self, _: &Context, file: &File, op: op::Fsync) -> wharf::Result<()> {
+        let directory = file.directory()?.clone();
+        self.run(move |_| sync(&directory.descriptor, op.data_only)).await
+    }
+
+    async fn syncfs(&self, _: &Context, node: &Node) -> wharf::Result<()> {
+        let node = inode(node);
+        self.run(move |tree| tree.sync_all(&node)).await
+    }
+
+    async fn readdir(
+        &self,
+        cx: &Context,
+        file: &File,
+        op: op::List,
+        list: &mut Listing<'_, Node>,
+    ) -> wharf::Result<()> {
+        let directory = file.directory()?;
+        let (mut cursor, whole) = (op.cursor, list.wants_entries());
+        let mut any = false;
+        while let Some(wanted) = directory.give(cursor, whole, |listed| {
+            let Some(name) = Name::new(listed.name.to_bytes()) else { return ControlFlow::Continue(()) };
+            let line = Listed { name, inode: listed.inode, kind: listed.kind, cursor: listed.cursor };
+            let fits = match listed.whole {
+                Some(found) => list.add_entry(line, self.entry(cx, found.clone())),
+                None => list.add(line),
+            };
+            any |= fits;
+            if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }) {
+            cursor = wanted.cursor();
+            let kept = directory.clone();
+            match self.run(move |tree| tree.get_wanted(&kept, wanted)).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What was listed so far is told first; the error comes again with the next call.
+                Err(_) if any => break,
+                Err(error) => return Err(error),
+            }
+        }
+        directory.pause();
+        Ok(())
+    }
+
+    async fn statfs(&self, _: &Context, node: &Node) -> wharf::Result<Statfs> {
+        let node = inode(node);
+        self.run(move |tree| tree.statfs(&node)).await
+    }
+
+    async fn setxattr(&self, cx: &Context, node: &Node, op: op::SetXattr<'_>) -> wharf::Result<()> {
+        let (who, node) = (Who::asks(cx), inode(node));
+        let (name, value) = (xattr_name(op.name)?, op.value.to_vec());
+        let (how, kill_setgid) = (op.how, op.kill_setgid);
+        self.run(move |tree| tree.set_xattr(&who, &node, (&name, &value), how, kill_setgid)).await
+    }
+
+    async fn getxattr(
+        &self,
+        cx: &Context,
+        node: &Node,
+        op: op::GetXattr<'_>,
+        into: Window<'_>,
+    ) -> wharf::Result<usize> {
+        let (who, node, name, mut into) = (Who::asks(cx), inode(node), xattr_name(op.name)?, into.detach());
+        self.run(move |tree| into.fill(|bytes| tree.get_xattr(&who, &node, &name, bytes))).await
+    }
+
+    async fn listxattr(&self, cx: &Context, node: &Node, into: Window<'_>) -> wharf::Result<usize> {
+        let (who, node, mut into) = (Who::asks(cx), inode(node), into.detach());
+        self.run(move |tree| into.fill(|bytes| tree.list_xattrs(&who, &node, bytes))).await
+    }
+
+    async fn removexattr(&self, cx: &Context, node: &Node, op: op::RemoveXattr<'_>) -> wharf::Result<()> {
+        let (who, node, name) = (Who::asks(cx), inode(node), xattr_name(op.name)?);
+        self.run(move |tree| tree.remove_xattr(&who, &node, &name)).await
+    }
+
+    async fn fallocate(&self, cx: &Context, file: &File, op: op::Fallocate) -> wharf::Result<()> {
+        let (who, file) = (Who::asks(cx), file.file()?.clone());
+        self.run(move |tree| tree.allocate(&who, &file, &op)).await
+    }
+
+    async fn lseek(&self, _: &Context, file: &File, op: op::Seek) -> wharf::Result<u64> {
+        let file = file.file()?.clone();
+        self.run(move |tree| tree.seek(&file, &op)).await
+    }
+
+    async fn copy_file_range(
+        &self,
+        cx: &Context,
+        from: &File,
+        to: &File,
+        op: op::CopyRange,
+    ) -> wharf::Result<u64> {
+        let (who, from, to) = (Who::asks(cx), from.file()?.clone(), to.file()?.clone());
+        self.run(move |tree| tree.copy(&who, &from, &to, &op)).await
+    }
+
+    async fn statx(
+        &self,
+        _: &Context,
+        node: &Node,
+        _: Option<&File>,
+        _: op::Statx,
+    ) -> wharf::Result<Extended> {
+        let node = inode(node);
+        self.run(move |tree| tree.extended(&node)).await
+    }
+}
