@@ -45,9 +45,6 @@ const PASSED_ON: OFlags = OFlags::RWMODE
     .union(OFlags::DIRECT)
     .union(OFlags::NOATIME);
 
-/// As the kernel marks an open for execve(2) (`__FMODE_EXEC`).
-const FOR_EXECUTION: u32 = 1 << 5;
-
 /// Bytes copied in one go. The kernel asks again for the rest, and a signal is heard in between.
 const COPY_BYTES_MAX: u64 = 128 << 20;
 
@@ -79,7 +76,7 @@ impl Tree {
         let mut flags = flags(op);
         flags.set(OFlags::TRUNC, truncate);
         let reopen = || open(magic_link(&node), flags, Mode::empty());
-        let descriptor = if op.contains(OpenFlags::EXEC) || op.bits() & FOR_EXECUTION != 0 {
+        let descriptor = if op.contains(OpenFlags::EXEC) {
             // What may be executed need not be readable for its caller, only for whoever loads it.
             reopen()
         } else {

@@ -16,7 +16,7 @@ use wharf::{
 };
 
 use super::credentials::{NewMode, Who};
-use super::directory::OpenDirectory;
+use super::directory::{self, OpenDirectory};
 use super::files::{OpenFile, sync};
 use super::names::{Component, Found};
 use super::node::{Inode, Node};
@@ -54,7 +54,8 @@ impl Mirror {
         &self,
         job: impl FnOnce(&Tree) -> super::Result<T> + Send + 'static,
     ) -> wharf::Result<T> {
-        job(&self.tree).map_err(error)
+        let tree = self.tree.clone();
+        self.pool.run(move || job(&tree).map_err(error)).await
     }
 
     /// An entry for what was found. If the kernel remembers more than we can hold, it is asked to forget.
@@ -65,6 +66,22 @@ impl Mirror {
             drop(cx.notifier().send(Notice::Prune { inodes }));
         }
         Entry { node, attributes, lifetimes: Some(self.tree.lifetimes()) }
+    }
+
+    /// Tells one entry of a listing, if there is room.
+    fn tell(
+        &self,
+        cx: &Context,
+        listed: directory::Listed<'_>,
+        list: &mut Listing<'_, Node>,
+    ) -> ControlFlow<()> {
+        let Some(name) = Name::new(listed.name.to_bytes()) else { return ControlFlow::Continue(()) };
+        let line = Listed { name, inode: listed.inode, kind: listed.kind, cursor: listed.cursor };
+        let fits = match listed.whole {
+            Some(found) => list.add_entry(line, self.entry(cx, found.clone())),
+            None => list.add(line),
+        };
+        if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn opened(&self, file: OpenFile, flags: op::OpenFlags) -> Opened<File> {
@@ -328,29 +345,17 @@ impl FileSystem for Mirror {
     ) -> wharf::Result<()> {
         let directory = file.directory()?;
         let (mut cursor, whole) = (op.cursor, list.wants_entries());
-        let mut any = false;
-        while let Some(wanted) = directory.give(cursor, whole, |listed| {
-            let Some(name) = Name::new(listed.name.to_bytes()) else { return ControlFlow::Continue(()) };
-            let line = Listed { name, inode: listed.inode, kind: listed.kind, cursor: listed.cursor };
-            let fits = match listed.whole {
-                Some(found) => list.add_entry(line, self.entry(cx, found.clone())),
-                None => list.add(line),
-            };
-            any |= fits;
-            if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        }) {
+        let mut ended = Ok(false);
+        while let Some(wanted) = directory.give(cursor, whole, |listed| self.tell(cx, listed, list)) {
             cursor = wanted.cursor();
             let kept = directory.clone();
-            match self.run(move |tree| tree.get_wanted(&kept, wanted)).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                // What was listed so far is told first; the error comes again with the next call.
-                Err(_) if any => break,
-                Err(error) => return Err(error),
+            ended = self.run(move |tree| tree.get_wanted(&kept, wanted)).await;
+            if !matches!(ended, Ok(true)) {
+                break;
             }
         }
         directory.pause();
-        Ok(())
+        ended.map(drop)
     }
 
     async fn statfs(&self, _: &Context, node: &Node) -> wharf::Result<Statfs> {

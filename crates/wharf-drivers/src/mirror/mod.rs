@@ -31,6 +31,7 @@ mod fs;
 mod handle;
 mod names;
 mod node;
+mod placement;
 mod region;
 mod table;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, open, statfs};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wharf::blocking::{Pool, PoolLimits};
 use wharf::{Cache, Defaults, Lifetimes};
 
 pub use fs::File;
@@ -56,6 +58,7 @@ use attributes::Stat;
 use credentials::Credentials;
 use handle::FileHandle;
 use node::OpenCount;
+use placement::Processors;
 use table::Table;
 
 /// What system calls answer, until it is made an error for the caller.
@@ -85,6 +88,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Mirror {
     tree: Arc<Tree>,
+    /// Runs what may block, as others than the queues' threads, whose identity stays theirs.
+    pool: Pool,
 }
 
 impl Mirror {
@@ -95,7 +100,8 @@ impl Mirror {
     /// # Errors
     /// When there is no such directory, or the system lacks what a mirror needs (`/proc`, Linux 5.8).
     pub fn new(path: impl AsRef<Path>, options: Options) -> io::Result<Mirror> {
-        Ok(Mirror { tree: Arc::new(Tree::new(path.as_ref(), options)?) })
+        let tree = Arc::new(Tree::new(path.as_ref(), options)?);
+        Ok(Mirror { tree, pool: Pool::placed(PoolLimits::default(), Processors) })
     }
 
     /// What a volume should answer for this mirror where a file system leaves it open.
