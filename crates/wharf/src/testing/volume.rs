@@ -31,6 +31,7 @@ pub struct Volume<F: FileSystem> {
     /// Buffers to be used again.
     payloads: Vec<Payload>,
     heads: Vec<Vec<u8>>,
+    turned: Vec<Completion>,
     ended: HashMap<RequestId, Completion>,
     requests: u64,
     lookups: HashMap<NodeId, u64>,
@@ -82,6 +83,7 @@ impl<F: FileSystem> Volume<F> {
             host,
             payloads: Vec::new(),
             heads: Vec::new(),
+            turned: Vec::new(),
             ended: HashMap::new(),
             requests: 0,
             lookups: HashMap::new(),
@@ -131,9 +133,10 @@ impl<F: FileSystem> Volume<F> {
     /// One turn of the queue: polls what was woken, cancels what was interrupted.
     pub fn turn(&mut self) {
         self.queue.take_wakes();
-        let mut ended = Vec::new();
-        self.queue.advance(&mut |completion| ended.push(completion));
-        ended.into_iter().for_each(|completion| self.end(completion));
+        let mut turned = std::mem::take(&mut self.turned);
+        self.queue.advance(&mut |completion| turned.push(completion));
+        turned.drain(..).for_each(|completion| self.end(completion));
+        self.turned = turned;
     }
 
     fn end(&mut self, completion: Completion) {
