@@ -257,3 +257,42 @@ mod tests {
         assert!(thread.join().unwrap());
     }
 }
+
+/// To be run with `RUSTFLAGS="--cfg loom" cargo test -p wharf --lib --release model`.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::thread;
+    use std::task::Wake;
+
+    struct Woken(AtomicU64);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(1, Ordering::SeqCst);
+        }
+    }
+
+    fn check(over: fn(&Flight)) {
+        loom::model(move || {
+            let flight = Arc::new(Flight::default());
+            let cancellation = flight.begin();
+            let queue = thread::spawn(move || over(&flight));
+            let woken = Arc::new(Woken(AtomicU64::new(0)));
+            let told = cancellation.watch(&woken.clone().into());
+            queue.join().unwrap();
+            assert!(told || woken.0.load(Ordering::SeqCst) == 1, "who watches is told or woken");
+            assert!(cancellation.is_cancelled());
+        });
+    }
+
+    #[test]
+    fn no_cancellation_is_missed_whatever_the_order() {
+        check(|flight| flight.cancel());
+    }
+
+    #[test]
+    fn no_end_is_missed_whatever_the_order() {
+        check(|flight| flight.end(Waker::noop()));
+    }
+}

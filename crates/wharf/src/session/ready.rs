@@ -55,7 +55,7 @@ impl Ready {
     /// Notes that the caller of `request` gave up.
     pub(crate) fn cancel(&self, request: RequestId) {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        self.has_cancelled.store(true, Ordering::SeqCst);
+        self.has_cancelled.swap(true, Ordering::SeqCst);
         self.rouse();
     }
 
@@ -92,11 +92,13 @@ impl Ready {
 
     /// Announces that the queue is about to sleep. False if there is something to do first.
     ///
-    /// Either the announcement comes first and a waker rings, or the mark comes first and is seen here.
+    /// Either the announcement comes first and a waker rings, or the mark comes first and is seen here. Both
+    /// sides change the word of the mark, this one by nothing: so one of them is the second, and sees all that
+    /// the first did before.
     pub(crate) fn may_sleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        let idle = self.summary.iter().all(|summary| summary.load(Ordering::SeqCst) == 0)
-            && !self.has_cancelled.load(Ordering::SeqCst);
+        let idle = self.summary.iter().all(|summary| summary.fetch_or(0, Ordering::SeqCst) == 0)
+            && !self.has_cancelled.fetch_or(false, Ordering::SeqCst);
         if !idle {
             self.sleeping.store(false, Ordering::SeqCst);
         }
@@ -192,6 +194,7 @@ mod tests {
     }
 }
 
+/// To be run with `RUSTFLAGS="--cfg loom" cargo test -p wharf --lib --release model`.
 #[cfg(all(test, loom))]
 mod model {
     use super::*;
@@ -204,6 +207,25 @@ mod model {
         fn ring(&self) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    #[test]
+    fn no_cancellation_is_lost_whatever_the_order() {
+        loom::model(|| {
+            let rings = LoomArc::new(AtomicU64::new(0));
+            let ready = LoomArc::new(Ready::new(64, Box::new(Bell(rings.clone()))));
+            let canceller = ready.clone();
+            let canceller = thread::spawn(move || canceller.cancel(RequestId(5)));
+            let mut seen = Vec::new();
+            ready.take_cancelled(&mut seen);
+            let slept = ready.may_sleep();
+            canceller.join().unwrap();
+            if slept && seen.is_empty() {
+                assert_eq!(rings.load(Ordering::SeqCst), 1);
+            }
+            ready.take_cancelled(&mut seen);
+            assert_eq!(seen, [RequestId(5)]);
+        });
     }
 
     #[test]
