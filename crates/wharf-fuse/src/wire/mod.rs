@@ -17,6 +17,8 @@ mod header;
 mod init;
 pub mod notice;
 mod opcode;
+#[cfg(test)]
+mod tests;
 pub mod uring;
 
 pub use control::{Control, Forgets, control};
