@@ -16,6 +16,14 @@ const EXPIRE_ONLY: u32 = 1 << 0;
 /// Bytes that one [`Message::Store`] takes at the most; what is beyond them is left out.
 pub const STORE_BYTES_MAX: usize = 1 << 30;
 
+/// The first number for [`Message::Retrieve`]; the next are greater by [`RETRIEVAL_STEP`].
+///
+/// Over io_uring the kernel keeps retrievals and requests in one table, by number, so that both must
+/// differ. Requests count from zero and will not get here; the bits at both ends have a meaning.
+pub const RETRIEVAL_FIRST: u64 = 1 << 62;
+/// From one number to the next. Odd ones are interrupts.
+pub const RETRIEVAL_STEP: u64 = 2;
+
 /// One notice, with ids as the kernel knows them.
 #[derive(Clone, Debug)]
 pub enum Message<'a> {
@@ -64,8 +72,7 @@ pub enum Message<'a> {
     ///
     /// [`Control::NotifyReply`]: super::Control::NotifyReply
     Retrieve {
-        /// Will come back with the answer. Even, not 0, and so high that no request has it: over io_uring
-        /// the kernel keeps both in one table.
+        /// Will come back with the answer; see [`RETRIEVAL_FIRST`].
         unique: u64,
         /// The file.
         node: NodeId,

@@ -14,8 +14,11 @@ use crate::wire::{DirentForm, Terms, encode};
 /// The fixed part of an answer that has nothing else.
 fn fixed<T: FromBytes>(reply: &Reply) -> T {
     let encoded = encode(reply, &terms());
-    assert_eq!(encoded.payload_bytes(), 0);
-    T::read_from_bytes(encoded.fixed()).ok().expect("the part has its size")
+    assert_eq!((encoded.fixed().len(), encoded.payload_bytes()), (size_of::<T>(), 0));
+    match T::read_from_bytes(encoded.fixed()) {
+        Ok(part) => part,
+        Err(_) => unreachable!("the size was compared"),
+    }
 }
 
 fn number(reply: &Reply) -> u64 {
@@ -161,8 +164,10 @@ fn a_lock_in_the_way_ends_with_its_last_byte() {
     assert_eq!((out.start, out.end, out.r#type, out.pid), (10, 19, 1, 8));
     let out: FileLock = fixed(&Reply::Lock(Some(lock(10..u64::MAX))));
     assert_eq!(out.end, i64::MAX as u64);
-    let out: FileLock = fixed(&Reply::Lock(Some(lock(u64::MAX..0))));
+    let out: FileLock = fixed(&Reply::Lock(Some(lock(u64::MAX..u64::MAX))));
     assert_eq!((out.start, out.end), (i64::MAX as u64, i64::MAX as u64));
+    let out: FileLock = fixed(&Reply::Lock(Some(lock(7..7))));
+    assert_eq!((out.start, out.end), (7, 7));
     let out: FileLock = fixed(&Reply::Lock(None));
     assert_eq!(out.r#type, 2);
 }

@@ -7,6 +7,18 @@ use std::process::{Command, Stdio};
 use crate::wire::abi::{Layout, layouts};
 use crate::wire::{InitFlags, Opcode};
 
+/// What `uring` relies on. Its structs are public, and so not in the list of the others.
+const RING_RULES: [&str; 8] = [
+    "sizeof(struct fuse_uring_req_header) == 288",
+    "offsetof(struct fuse_uring_req_header, op_in) == 128",
+    "offsetof(struct fuse_uring_req_header, ring_ent_in_out) == 256",
+    "offsetof(struct fuse_uring_ent_in_out, commit_id) == 8",
+    "offsetof(struct fuse_uring_ent_in_out, payload_sz) == 16",
+    "sizeof(struct fuse_uring_cmd_req) == 24",
+    "offsetof(struct fuse_uring_cmd_req, commit_id) == 8",
+    "offsetof(struct fuse_uring_cmd_req, qid) == 16",
+];
+
 /// Put as the first minor version of what no header has.
 const OURS: u32 = 9999;
 
@@ -16,6 +28,7 @@ fn structs_and_numbers_are_those_of_the_system_header() {
     layouts().for_each(|layout| check_struct(&mut program, layout));
     Opcode::ALL.iter().for_each(|opcode| check_opcode(&mut program, *opcode));
     InitFlags::all().iter_names().for_each(|(name, flag)| check_flag(&mut program, name, flag));
+    RING_RULES.iter().for_each(|rule| require(&mut program, 42, rule));
 
     let compiler = Command::new("cc")
         .args(["-std=c11", "-fsyntax-only", "-x", "c", "-"])
