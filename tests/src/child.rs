@@ -11,8 +11,11 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::retry_on_intr,
-    process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid},
+    process::{
+        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process, waitid, waitpid,
+    },
     thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
@@ -82,6 +85,12 @@ impl Child {
         kill_process(self.pid, signal).expect("to signal our own child");
     }
 
+    /// Whether it is over. It must still be waited for.
+    pub fn is_over(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid), look).expect("to look after our own child").is_some()
+    }
+
     /// Waits for its end, whichever it is.
     #[track_caller]
     pub fn end(self) -> WaitStatus {
@@ -102,6 +111,9 @@ impl Child {
     }
 }
 
+/// How many seconds one side of a gate waits for the other: less than a case may take.
+const GATE_S: i64 = 15;
+
 /// Something that one side waits for and the other side lets happen, once.
 #[derive(Debug)]
 pub struct Gate {
@@ -121,9 +133,25 @@ impl Gate {
         (&self.open).write_all(b"!").expect("the other side to be there");
     }
 
+    /// Whether the other side opened it.
+    pub fn is_open(&self) -> bool {
+        self.opens_within(0)
+    }
+
+    fn opens_within(&self, seconds: i64) -> bool {
+        let mut polled = [PollFd::new(&self.wait, PollFlags::IN)];
+        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        retry_on_intr(|| poll(&mut polled, Some(&limit))).expect("to look at a pipe") > 0
+    }
+
     /// Waits until the other side opened it.
+    ///
+    /// # Panics
+    /// If that takes too long: the other side may have failed.
+    #[track_caller]
     pub fn pass(&self) {
-        (&self.wait).read_exact(&mut [0]).expect("the other side to be there");
+        assert!(self.opens_within(GATE_S), "the other process did not get as far as this");
+        (&self.wait).read_exact(&mut [0]).expect("what was seen in a pipe");
     }
 }
 

@@ -68,6 +68,8 @@ bitflags! {
         const INODE_FLAGS = 1 << 27;
         /// `name_to_handle_at(2)` and `open_by_handle_at(2)` (root).
         const HANDLES = 1 << 28;
+        /// Who waits for a byte-range lock in a circle is told so; POSIX leaves that open.
+        const LOCKS_DEADLOCK = 1 << 29;
     }
 }
 
