@@ -116,7 +116,8 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             if self.parts.ending.phase() > Phase::Serve && self.end() {
                 break;
             }
-            if idle && !advanced {
+            let over = !self.connected && self.queue.pending() == 0;
+            if idle && !advanced && !over {
                 self.sleep();
             }
         }

@@ -314,10 +314,10 @@ fn nodes_are_forgotten_when_the_kernel_forgets_them() {
 
 #[test]
 fn ten_thousand_reads_wait_at_once() {
-    let slow = Duration::from_millis(50);
     for transport in BOTH {
-        let probe = Probe::new(slow);
-        let limits = Limits { background_max: u16::MAX, uring_entries_max: 1024, ..Limits::default() };
+        // Longer than it takes to submit them, so that the first still waits when the last comes.
+        let probe = Probe::new(Duration::from_secs(2));
+        let limits = Limits { background_max: u16::MAX, uring_entries_max: 5_000, ..Limits::default() };
         let mounted = Mounted::with(transport, probe.clone(), limits);
         // O_DIRECT, because only then does the kernel send reads without a thread waiting for each.
         let file = File::options().read(true).custom_flags(O_DIRECT).open(mounted.path("slow")).unwrap();
