@@ -163,9 +163,9 @@ impl Deref for Data<'_> {
     fn deref(&self) -> &[u8] {
         // SAFETY: `range` lies within the span.
         let start = unsafe { self.span.start().add(self.range.start) };
-        // SAFETY: the lease made this when no other hand held the span. While data on it is borrowed or
-        // detached no window can be made and the payload is not free, so nobody writes; the bytes are
-        // mapped and initialised.
+        // SAFETY: the lease made this when no other hand held the span, or detached data lends itself. While
+        // data on it is borrowed or detached no window can be made and the payload is not free, so nobody
+        // writes; the bytes are mapped and initialised.
         unsafe { std::slice::from_raw_parts(start.as_ptr(), self.range.len()) }
     }
 }
@@ -176,6 +176,13 @@ pub struct OwnedData {
     /// `None` only while being dropped.
     span: Option<Arc<Span>>,
     range: Range<usize>,
+}
+
+impl OwnedData {
+    /// The bytes as they came with the operation, for code that takes them so.
+    pub fn lend(&self) -> Data<'_> {
+        Data::new(self.span.as_ref().expect("present until dropped"), self.range.clone())
+    }
 }
 
 impl Deref for OwnedData {

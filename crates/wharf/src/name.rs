@@ -31,6 +31,22 @@ impl<'a> Name<'a> {
     }
 }
 
+/// A name on its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OwnedName(Box<OsStr>);
+
+impl Name<'_> {
+    pub(crate) fn to_owned(self) -> OwnedName {
+        OwnedName(self.0.into())
+    }
+}
+
+impl OwnedName {
+    pub(crate) fn as_name(&self) -> Name<'_> {
+        Name(&self.0)
+    }
+}
+
 impl fmt::Debug for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

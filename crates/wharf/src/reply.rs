@@ -58,6 +58,12 @@ impl<F> Opened<F> {
         }
     }
 
+    /// The same with another value for the file.
+    pub fn map<G>(self, with: impl FnOnce(F) -> G) -> Opened<G> {
+        let Opened { file, source, cache, stream, parallel_direct_writes } = self;
+        Opened { file: with(file), source, cache, stream, parallel_direct_writes }
+    }
+
     /// The same with another cache rule.
     pub fn cache(self, cache: Cache) -> Opened<F> {
         Opened { cache, ..self }

@@ -220,7 +220,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                     form,
                     op.cursor,
                     self.nodes.inode(id),
-                    &self.protocol,
+                    &self.list_form,
                     &self.nodes,
                     &self.defaults,
                 );
@@ -340,7 +340,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
 
     pub(super) async fn released(&self, cx: &Context, open: &OpenFile<F::File>, op: op::Release) {
         // Also when the author's code panics or is given up: the transport counts what is open.
-        let _closed = Closed { protocol: &self.protocol, open };
+        let _closed = Closed { protocol: &*self.protocol, open };
         self.fs.release(cx, &open.file, op).await;
     }
 }

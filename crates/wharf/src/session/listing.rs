@@ -1,5 +1,7 @@
 //! The answer to a listing, written entry by entry into the reply's own window.
 
+use std::sync::Arc;
+
 use wharf_mem::Window;
 
 use crate::{Defaults, Entry, Kind, Listed};
@@ -56,7 +58,7 @@ pub struct Listing<'a, N> {
     /// Bytes of `.` and `..`.
     dots: usize,
     form: EntryForm,
-    writer: &'a dyn ListForm,
+    writer: &'a Arc<dyn ListForm>,
     nodes: &'a Nodes<N>,
     defaults: &'a Defaults,
 }
@@ -68,7 +70,7 @@ impl<'a, N: Clone> Listing<'a, N> {
         form: EntryForm,
         cursor: u64,
         inode: Option<u64>,
-        writer: &'a dyn ListForm,
+        writer: &'a Arc<dyn ListForm>,
         nodes: &'a Nodes<N>,
         defaults: &'a Defaults,
     ) -> (Listing<'a, N>, u64) {
@@ -126,6 +128,11 @@ impl<'a, N: Clone> Listing<'a, N> {
 
     pub(crate) fn bytes(&self) -> usize {
         self.used
+    }
+
+    /// The form of entries, the bytes left for them, and who knows how many an entry takes.
+    pub(crate) fn room(&self) -> (EntryForm, usize, &Arc<dyn ListForm>) {
+        (self.form, self.into.len() - self.used, self.writer)
     }
 
     /// Whether the file system has added anything.

@@ -90,7 +90,9 @@ impl fmt::Debug for Setup {
 /// What all queues of a volume share.
 pub struct Session<F: FileSystem, P> {
     fs: Arc<F>,
-    protocol: P,
+    protocol: Arc<P>,
+    /// The protocol again, as the part of it that knows listings.
+    list_form: Arc<dyn ListForm>,
     capabilities: Capabilities,
     limits: Limits,
     defaults: Defaults,
@@ -104,13 +106,14 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     /// A session for `fs`. It has not been [started](Self::start).
     pub fn new(fs: impl Into<Arc<F>>, protocol: P, setup: Setup) -> Arc<Session<F, P>> {
         let Setup { limits, defaults, around } = setup;
-        let fs = fs.into();
+        let (fs, protocol) = (fs.into(), Arc::new(protocol));
         Arc::new(Session {
             capabilities: fs.capabilities(),
             nodes: Nodes::new(fs.root()),
             handles: Handles::new(),
             notifier: Notifier::new(limits.notices_max),
             fs,
+            list_form: protocol.clone(),
             protocol,
             limits,
             defaults,

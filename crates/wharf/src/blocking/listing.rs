@@ -1,0 +1,86 @@
+//! A listing that is filled on another thread, and told afterwards.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::session::{EntryForm, ListForm};
+use crate::{Entry, Kind, Listed, Name};
+
+/// A directory listing on its way to the caller. See [`FileSystem::readdir`](super::FileSystem::readdir).
+pub struct Listing<N> {
+    form: EntryForm,
+    writer: Arc<dyn ListForm>,
+    /// Bytes left in the answer.
+    room: usize,
+    /// All names, one after the other.
+    names: Vec<u8>,
+    entries: Vec<Added<N>>,
+}
+
+struct Added<N> {
+    name_bytes: usize,
+    inode: u64,
+    kind: Kind,
+    cursor: u64,
+    entry: Option<Entry<N>>,
+}
+
+impl<N: Clone> Listing<N> {
+    /// With as much room as there is in `list`.
+    pub(super) fn apart_from(list: &crate::Listing<'_, N>) -> Listing<N> {
+        let (form, room, writer) = list.room();
+        Listing { form, writer: writer.clone(), room, names: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Whether whole entries are wanted: then give them with [`add_entry`](Self::add_entry) where that is
+    /// cheap, and save the lookups that would follow.
+    pub fn wants_entries(&self) -> bool {
+        self.form == EntryForm::Whole
+    }
+
+    /// Adds an entry. False when there is no room: stop, the listing goes on later after the last cursor.
+    #[must_use = "without room the listing must stop"]
+    pub fn add(&mut self, listed: Listed<'_>) -> bool {
+        self.push(listed, None)
+    }
+
+    /// Adds an entry with its node. False when there is no room.
+    #[must_use = "without room the listing must stop"]
+    pub fn add_entry(&mut self, listed: Listed<'_>, entry: Entry<N>) -> bool {
+        self.push(listed, Some(entry))
+    }
+
+    fn push(&mut self, listed: Listed<'_>, entry: Option<Entry<N>>) -> bool {
+        let Listed { name, inode, kind, cursor } = listed;
+        let name = name.as_bytes();
+        let Some(room) = self.room.checked_sub(self.writer.bytes(name.len(), self.form)) else {
+            return false;
+        };
+        self.room = room;
+        self.names.extend_from_slice(name);
+        self.entries.push(Added { name_bytes: name.len(), inode, kind, cursor, entry });
+        true
+    }
+
+    /// Tells the entries.
+    pub(super) fn pour(self, list: &mut crate::Listing<'_, N>) {
+        let mut names = &self.names[..];
+        for Added { name_bytes, inode, kind, cursor, entry } in self.entries {
+            let (name, rest) = names.split_at(name_bytes);
+            names = rest;
+            let Some(name) = Name::new(name) else { continue };
+            let listed = Listed { name, inode, kind, cursor };
+            let fits = match entry {
+                Some(entry) => list.add_entry(listed, entry),
+                None => list.add(listed),
+            };
+            debug_assert!(fits, "the room was counted");
+        }
+    }
+}
+
+impl<N> fmt::Debug for Listing<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listing").field("room", &self.room).field("form", &self.form).finish_non_exhaustive()
+    }
+}
