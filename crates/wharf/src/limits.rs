@@ -18,7 +18,8 @@ pub struct Limits {
     /// Bytes of payloads that the transport `dev` has in use at a time, over all queues. At the limit no more
     /// requests are fetched.
     pub payloads_bytes_max: u64,
-    /// Entries of the io_uring transport per queue at the start; more are made when all are pending.
+    /// Entries of the io_uring transport per queue at the start; more are made when few are left.
+    /// A burst of requests that comes at once finds only these.
     pub uring_entries_min: u16,
     /// Entries of the io_uring transport per queue at the most. Each reserves
     /// [`payload_bytes_max`](Self::payload_bytes_max) of address space and occupies what was used of it.
@@ -42,8 +43,8 @@ impl Default for Limits {
             slot_idle_ms: 10_000,
             payload_bytes_max: 1 << 20,
             payloads_bytes_max: 1 << 30,
-            uring_entries_min: 8,
-            uring_entries_max: 256,
+            uring_entries_min: 32,
+            uring_entries_max: 1024,
             background_max: 64,
             notices_max: 4096,
             drain_ms: 10_000,

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use wharf::FileSystem;
 use wharf::session::{Arrival, Completion, Queue};
-use wharf::{FileSystem, Limits};
 
 use crate::bell::Bell;
 use crate::control::{Controls, Handling};
@@ -234,13 +234,13 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
         }
     }
 
-    /// Gives the kernel more entries when operations hold all there are: a queue must always be able to bring
-    /// the request that the pending ones wait for.
+    /// Gives the kernel more entries before operations hold all there are: a queue must always be able to bring
+    /// the request that the pending ones wait for. Early, because the kernel gives a new entry only to a request
+    /// that comes after it; those that queued before wait for an entry to be answered.
     fn grow(&mut self) {
-        let Limits { uring_entries_max, .. } = *self.parts.controls.session.limits();
         let have = self.rings.entries.len();
-        let max = usize::from(uring_entries_max);
-        if self.rings.with_kernel > 0 || !self.rings.connected || have >= max {
+        let max = usize::from(self.parts.controls.session.limits().uring_entries_max);
+        if 4 * self.rings.with_kernel >= have || !self.rings.connected || have >= max {
             return;
         }
         let more = have.clamp(1, max - have);

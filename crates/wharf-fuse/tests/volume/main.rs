@@ -23,6 +23,19 @@ use wharf_fuse::{Mount, Transport, Volume};
 const O_DIRECT: i32 = 0o40000;
 const BOTH: [Transport; 2] = [Transport::Dev, Transport::Uring];
 
+/// What the library has to say goes to the test's output.
+struct Words;
+
+impl log::Log for Words {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{}: {}", record.level(), record.args());
+    }
+    fn flush(&self) {}
+}
+
 struct Mounted {
     volume: Option<Volume>,
     probe: Probe,
@@ -36,6 +49,7 @@ impl Mounted {
     }
 
     fn with(transport: Transport, probe: Probe, limits: Limits) -> Mounted {
+        let _ = log::set_logger(&Words).map(|()| log::set_max_level(log::LevelFilter::Info));
         let scratch = tempfile::tempdir().unwrap();
         let options = Options::new("probe", "probe:").unwrap();
         let mount = Mount::new(probe.clone(), options).transport(transport).limits(limits);
@@ -146,9 +160,14 @@ fn a_signal_ends_a_wait_that_listens() {
 fn a_wait_for_a_lock_ends_with_a_signal() {
     for transport in BOTH {
         let mounted = Mounted::new(transport);
-        let script = "import fcntl,sys,signal\nsignal.signal(signal.SIGALRM, lambda *a: (_ for _ in ()).throw(InterruptedError()))\n\
-                      signal.setitimer(signal.ITIMER_REAL, 0.1)\nf=open(sys.argv[1])\n\
-                      try:\n fcntl.lockf(f, fcntl.LOCK_SH)\nexcept InterruptedError:\n sys.exit(7)\n";
+        let script = "import fcntl,sys,signal\n\
+            def stop(*args): raise InterruptedError\n\
+            f=open(sys.argv[1])\n\
+            try:\n\
+            \x20signal.signal(signal.SIGALRM, stop)\n\
+            \x20signal.setitimer(signal.ITIMER_REAL, 0.2)\n\
+            \x20fcntl.lockf(f, fcntl.LOCK_SH)\n\
+            except InterruptedError: sys.exit(7)\n";
         let begin = Instant::now();
         let status = std::process::Command::new("python3")
             .args(["-c", script])
@@ -317,7 +336,12 @@ fn ten_thousand_reads_wait_at_once() {
     for transport in BOTH {
         // Longer than it takes to submit them, so that the first still waits when the last comes.
         let probe = Probe::new(Duration::from_secs(2));
-        let limits = Limits { background_max: u16::MAX, uring_entries_max: 5_000, ..Limits::default() };
+        let limits = Limits {
+            background_max: u16::MAX,
+            uring_entries_min: 5_000,
+            uring_entries_max: 5_000,
+            ..Limits::default()
+        };
         let mounted = Mounted::with(transport, probe.clone(), limits);
         // O_DIRECT, because only then does the kernel send reads without a thread waiting for each.
         let file = File::options().read(true).custom_flags(O_DIRECT).open(mounted.path("slow")).unwrap();
