@@ -1,0 +1,99 @@
+//! Drivers, mounted over a transport for one test.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use wharf_drivers::{memory, mirror};
+use wharf_fuse::mount::{Allow, Mode, Options};
+use wharf_fuse::{Mount, Transport, Volume};
+use wharf_tests::needs::Needs;
+
+pub(crate) const TRANSPORTS: [Transport; 2] = [Transport::Dev, Transport::Uring];
+pub(crate) const DRIVERS: [Driver; 2] = [Driver::Memory, Driver::Mirror];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    Memory,
+    Mirror,
+    MirrorWithoutPassthrough,
+}
+
+impl Driver {
+    /// What it must offer. The reasons for what is missing are in docs/SEMANTICS.md.
+    pub(crate) fn offers(self) -> Needs {
+        // The kernel's FUSE lets nobody collapse or insert ranges, nor set flags of inodes without an ioctl.
+        let kernel = Needs::COLLAPSE_RANGE | Needs::INODE_FLAGS;
+        match self {
+            Driver::Memory => Needs::EXT4 - kernel,
+            Driver::Mirror | Driver::MirrorWithoutPassthrough => Needs::EXT4 - kernel,
+        }
+    }
+}
+
+pub(crate) struct Mounted {
+    volume: Option<Volume>,
+    /// The directory under test.
+    point: TempDir,
+    /// What a mirror mirrors.
+    _backing: TempDir,
+}
+
+impl Mounted {
+    pub(crate) fn new(driver: Driver, transport: Transport) -> Mounted {
+        let point = tempfile::tempdir().expect("a mount point");
+        let backing = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory to mirror");
+        open_to_all(backing.path());
+        let mut options = Options::new(&format!("{driver:?}").to_lowercase(), "test:").expect("good names");
+        options.allow = Allow::Everyone;
+        options.default_permissions = true;
+        options.dev = true;
+        options.suid = true;
+        let mounted = match driver {
+            Driver::Memory => {
+                let memory = memory::Memory::new(memory::Options::new(4 << 30));
+                Mount::new(memory, options).transport(transport).at(point.path())
+            }
+            Driver::Mirror | Driver::MirrorWithoutPassthrough => {
+                let passthrough = driver == Driver::Mirror;
+                let wanted = mirror::Options { passthrough, ..mirror::Options::default() };
+                let mirror = mirror::Mirror::new(backing.path(), wanted).expect("a mirror");
+                let defaults = mirror.defaults();
+                let mount = Mount::new(mirror, options).transport(transport).defaults(defaults);
+                mount.passthrough(passthrough).at(point.path())
+            }
+        };
+        let volume = mounted.unwrap_or_else(|error| panic!("{driver:?} over {transport}: {error}"));
+        assert_eq!(volume.transport(), transport);
+        Mounted { volume: Some(volume), point, _backing: backing }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.point.path()
+    }
+
+    pub(crate) fn volume(&self) -> &Volume {
+        self.volume.as_ref().expect("mounted until dropped")
+    }
+
+    /// Unmounts, which must work.
+    pub(crate) fn end(&self) {
+        self.volume().unmount(Mode::Clean).expect("to unmount what nobody uses any more");
+    }
+}
+
+/// Cases that act as another user must be able to get there.
+pub(crate) fn open_to_all(dir: &Path) {
+    std::fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("to open a directory to others");
+}
+
+pub(crate) fn until(what: &str, at_most: Duration, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + at_most;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {at_most:?}: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
