@@ -1,10 +1,16 @@
 //! Requests of any bytes, as `/dev/fuse` would bring them: decoded, or refused.
 #![no_main]
 
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use libfuzzer_sys::fuzz_target;
 use wharf_fuse::wire::{Control, control, decode, header, reply_room};
 use wharf_fuzz::{TERMS, tell_len};
 use wharf_mem::Payload;
+
+/// The bytes of writes. What they are does not matter here.
+static PAYLOAD: LazyLock<Mutex<Payload>> =
+    LazyLock::new(|| Mutex::new(Payload::anonymous(256).expect("there is memory")));
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(([choice, data_bytes], rest)) = bytes.split_first_chunk() else { return };
@@ -23,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     let data_bytes = usize::from(*data_bytes);
     tell_len(&mut head, len + data_bytes);
-    let mut payload = Payload::anonymous(256).expect("there is memory");
+    let mut payload = PAYLOAD.lock().unwrap_or_else(PoisonError::into_inner);
     let mut lease = payload.lease().expect("nobody else has it");
     let _ = decode(&head, lease.data(data_bytes), terms);
 });

@@ -10,11 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((wants, body)) = bytes.split_first_chunk::<20>() else { return };
     let number = |at: usize| u32::from_ne_bytes([wants[at], wants[at + 1], wants[at + 2], wants[at + 3]]);
     let capabilities = u64::from(number(0)) | u64::from(number(4)) << 32;
-    let limits = Limits {
-        payload_bytes_max: number(8),
-        background_max: number(12) as u16,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { payload_bytes_max: number(8), background_max: number(12) as u16, ..Limits::default() };
     let wanted = Wanted {
         page_bytes: number(16),
         offer_uring: wants[14] & 1 != 0,
