@@ -25,8 +25,9 @@ pub(crate) enum Driver {
 impl Driver {
     /// What it must offer. The reasons for what is missing are in docs/SEMANTICS.md.
     pub(crate) fn offers(self) -> Needs {
-        // The kernel's FUSE lets nobody collapse or insert ranges, nor set flags of inodes without an ioctl.
-        let kernel = Needs::COLLAPSE_RANGE | Needs::INODE_FLAGS;
+        // The kernel's FUSE lets nobody collapse or insert ranges, nor set flags of inodes without an ioctl; and
+        // no driver claims that a node can be found by its number after it was forgotten.
+        let kernel = Needs::COLLAPSE_RANGE | Needs::INODE_FLAGS | Needs::HANDLES;
         match self {
             Driver::Memory => Needs::EXT4 - kernel,
             Driver::Mirror | Driver::MirrorWithoutPassthrough => Needs::EXT4 - kernel,
