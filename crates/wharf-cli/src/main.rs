@@ -1,1 +1,53 @@
-fn main() {}
+//! The command `wharf`: mounts file systems from a shell.
+//!
+//! What was typed ([`args`]) becomes what is to be done ([`plan`]), and one match does it. Errors are one
+//! sentence with the way out, printed once, here. Exit codes: 0 done, 1 failed, 2 not understood.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod daemon;
+mod failure;
+mod limits;
+mod logger;
+mod manual;
+mod place;
+mod plan;
+mod probe;
+mod show;
+mod signals;
+mod sizes;
+mod spec;
+mod status;
+
+use std::env;
+use std::process::ExitCode;
+
+use failure::Failure;
+use plan::Plan;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(sentence) = failure.sentence() {
+                eprintln!("wharf: {sentence}");
+            }
+            failure.code()
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let Some(args) = args::parse(env::args_os())? else { return Ok(()) };
+    // Without a working directory relative paths stay what they are, and fail where they are used.
+    match plan::plan(args, &env::current_dir().unwrap_or_default()) {
+        Plan::Mount(plan) => commands::mount::run(plan),
+        Plan::Unmount(plan) => commands::unmount::run(&plan),
+        Plan::List { verbose } => commands::list::run(verbose),
+        Plan::Answer(point) => probe::answer(&point),
+        Plan::Completions(shell) => manual::completions(shell),
+        Plan::Manual(command) => manual::page(command.as_deref()),
+    }
+}

@@ -1,0 +1,299 @@
+//! What can be typed. Nothing here knows what it means; that is [`plan`](crate::plan).
+//!
+//! Help, completions and the manual are all made from these definitions.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::failure::Failure;
+use crate::limits;
+use crate::spec::Spec;
+
+const EXAMPLES: &str = "\
+Examples:
+  wharf mount mirror:/srv/data /mnt/data
+  wharf mount memory:size=1G /mnt/scratch --daemon
+  wharf list
+  wharf unmount /mnt/data";
+
+/// Mounts file systems that run in user space.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Mount(Mount),
+    Unmount(Unmount),
+    List(List),
+    /// Asks DIR for a sign of life, in a process that may hang for it
+    #[command(hide = true)]
+    Answers {
+        /// Where to ask
+        dir: PathBuf,
+    },
+    /// Prints completions for a shell
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page, or that of one command
+    #[command(hide = true)]
+    Man {
+        /// Which command
+        command: Option<String>,
+    },
+}
+
+/// Mounts SPEC on DIR and serves it until it is unmounted
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = limits::help())]
+pub(crate) struct Mount {
+    /// What to mount: mirror:PATH or memory:[size=BYTES][,inodes=NUMBER]
+    ///
+    /// mirror:PATH shows the directory PATH as it is, with everything that is done to it.
+    ///
+    /// memory: is a new file system in memory, whose contents go when it is unmounted. size=512M limits the
+    /// bytes that it holds, inodes=1000 the number of files and directories.
+    #[arg(value_parser = spec())]
+    pub(crate) spec: Spec,
+
+    /// Where to mount it: an existing directory
+    pub(crate) dir: PathBuf,
+
+    /// How requests come from the kernel
+    #[arg(long, value_enum, value_name = "WAY", default_value_t = Transport::Auto)]
+    pub(crate) transport: Transport,
+
+    /// Refuse every change
+    #[arg(long)]
+    pub(crate) read_only: bool,
+
+    /// Let all users in, not only the one who mounts
+    #[arg(long, conflicts_with = "allow_root")]
+    pub(crate) allow_other: bool,
+
+    /// Let root in too, and nobody else
+    #[arg(long)]
+    pub(crate) allow_root: bool,
+
+    /// Nobody else changes what is shown: let the kernel keep what it knows for long
+    #[arg(long)]
+    pub(crate) exclusive: bool,
+
+    /// Return when the mount answers, and serve it in the background
+    #[arg(long)]
+    pub(crate) daemon: bool,
+
+    /// Said to the process that `--daemon` starts.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+
+    /// Free DIR even if this process is killed
+    #[arg(long)]
+    pub(crate) auto_unmount: bool,
+
+    /// Never let the kernel read and write backing files by itself
+    #[arg(long)]
+    pub(crate) no_passthrough: bool,
+
+    /// Change a limit of the volume; may be given several times
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::Choice::parse)]
+    pub(crate) limits: Vec<limits::Choice>,
+
+    /// How much to say about what happens
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Warn)]
+    pub(crate) log: Level,
+
+    /// Where to say it, instead of the terminal
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+/// Unmounts what is on DIR
+///
+/// Waits until the process that serves it has finished, for ten seconds at most.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Unmount {
+    /// Where it is mounted
+    pub(crate) dir: PathBuf,
+
+    /// Take it out of sight now, and end it when nobody uses it any more
+    #[arg(long)]
+    pub(crate) lazy: bool,
+
+    /// End it now, whoever uses it: what was not written yet is lost
+    #[arg(long, conflicts_with = "lazy")]
+    pub(crate) force: bool,
+}
+
+/// Lists what is mounted
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Tell everything that is known, with the limits
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// The ways of a request from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// uring where the kernel offers it, else dev
+    Auto,
+    /// By reads and writes of /dev/fuse
+    Dev,
+    /// By rings that are shared with the kernel
+    Uring,
+}
+
+/// How much a log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+fn spec() -> ValueParser {
+    OsStringValueParser::new().try_map(|typed: OsString| Spec::parse(&typed)).into()
+}
+
+/// Reads the command line. `Ok(None)`: help or the version was asked for and is printed.
+pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, Failure> {
+    match Args::try_parse_from(typed) {
+        Ok(args) => Ok(Some(args)),
+        Err(asked) if !asked.use_stderr() => {
+            // Nobody listens if this fails.
+            let _ = asked.print();
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Usage(sentence(&error))),
+    }
+}
+
+/// Makes one sentence of the parser's paragraphs.
+fn sentence(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::ValueValidation
+        && let Some(own) = std::error::Error::source(error)
+    {
+        return own.to_string();
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "say what to do: mount, unmount or list; see: wharf --help".into();
+    }
+    let rendered = error.render().to_string();
+    let told = rendered.split("\n\nUsage:").next().unwrap_or_default();
+    let told = told.split("\n\nFor more information").next().unwrap_or_default();
+    let mut text = String::new();
+    for line in told.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        let line = line.strip_prefix("tip: ").unwrap_or(line);
+        let between = match text.chars().last() {
+            None => "",
+            Some(':') => " ",
+            Some(_) => {
+                if line.starts_with(['<', '-', '[']) {
+                    ", "
+                } else {
+                    "; "
+                }
+            }
+        };
+        text += between;
+        text += line;
+    }
+    let command = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => command_of(&usage.to_string()),
+        _ => "wharf".to_owned(),
+    };
+    format!("{text}; see: {command} --help")
+}
+
+/// `wharf mount` of `Usage: wharf mount [OPTIONS] <SPEC> <DIR>`.
+fn command_of(usage: &str) -> String {
+    let words = usage.split_whitespace().skip_while(|word| *word != "wharf");
+    let names = words.take_while(|word| word.chars().all(|letter| letter.is_ascii_lowercase()));
+    Vec::from_iter(names).join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn refusal(line: &str) -> String {
+        let typed = line.split(' ').map(OsString::from);
+        match parse(typed) {
+            Err(Failure::Usage(sentence)) => sentence,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_refusal_is_one_sentence_with_a_way_out() {
+        for (line, start, way_out) in [
+            ("wharf", "say what to do", "see: wharf --help"),
+            ("wharf mnt", "unrecognized subcommand 'mnt'", "see: wharf --help"),
+            (
+                "wharf mount",
+                "the following required arguments were not provided: <SPEC>, <DIR>",
+                "wharf mount --help",
+            ),
+            (
+                "wharf mount memory:",
+                "the following required arguments were not provided: <DIR>",
+                "wharf mount --help",
+            ),
+            ("wharf mount zip:a /mnt", "`zip:` is no file system known here", "use mirror:PATH"),
+            (
+                "wharf mount memory: /mnt --transport tcp",
+                "invalid value 'tcp' for '--transport <WAY>'",
+                "auto, dev, uring",
+            ),
+            (
+                "wharf mount memory: /mnt --readonly",
+                "unexpected argument '--readonly' found",
+                "'--read-only'",
+            ),
+            ("wharf mount memory: /mnt --limit x=1", "there is no limit `x`", "requests_max"),
+            (
+                "wharf mount memory: /mnt --allow-other --allow-root",
+                "the argument '--allow-other' cannot be used with",
+                "wharf mount --help",
+            ),
+            (
+                "wharf unmount",
+                "the following required arguments were not provided: <DIR>",
+                "wharf unmount --help",
+            ),
+            (
+                "wharf unmount /mnt --lazy --force",
+                "the argument '--lazy' cannot be used with",
+                "wharf unmount --help",
+            ),
+            ("wharf completions csh", "invalid value 'csh'", "bash"),
+        ] {
+            let sentence = refusal(line);
+            assert!(sentence.starts_with(start), "{line}: {sentence}");
+            assert!(sentence.contains(way_out), "{line}: {sentence}");
+            assert!(!sentence.contains('\n') && !sentence.ends_with('.'), "one sentence: {sentence}");
+        }
+    }
+}

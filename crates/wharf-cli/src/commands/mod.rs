@@ -1,0 +1,5 @@
+//! One file per command; each does what a plan says.
+
+pub(crate) mod list;
+pub(crate) mod mount;
+pub(crate) mod unmount;

@@ -1,0 +1,172 @@
+//! `wharf mount`: makes the file system, mounts it, and serves it until somebody ends it.
+
+use std::path::{Path, PathBuf};
+
+use wharf::{Capabilities, Defaults, FileSystem};
+use wharf_drivers::{memory, mirror};
+use wharf_fuse::mount::{self, Access, Options};
+use wharf_fuse::{Transport, Volume};
+
+use crate::failure::Failure;
+use crate::place::without_links;
+use crate::plan::{Mount, Presence};
+use crate::show::{moment, plain, print, quoted};
+use crate::signals::{self, Ending};
+use crate::spec::{self, Spec};
+use crate::status::{self, Found, Published, Status};
+use crate::{daemon, logger};
+
+/// Mounts, and returns when the mount has ended; with `--daemon`, when it answers.
+pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
+    match plan.presence {
+        Presence::Daemon => return daemon::start(),
+        Presence::Detached => daemon::detach()?,
+        Presence::Foreground => {}
+    }
+    logger::start(&plan.log)?;
+    let ending = signals::watch().map_err(|error| {
+        Failure::Operation(format!(
+            "signals cannot be received ({error}); raise the limits of this process: ulimit"
+        ))
+    })?;
+    match &plan.spec {
+        Spec::Mirror(source) => {
+            let fs = mirror(source, &plan)?;
+            let defaults = fs.defaults();
+            serve(fs, defaults, &plan, &ending)
+        }
+        Spec::Memory(size) => serve(memory(*size), Defaults::default(), &plan, &ending),
+    }
+}
+
+fn mirror(source: &Path, plan: &Mount) -> Result<mirror::Mirror, Failure> {
+    let inside =
+        |place: PathBuf| source.canonicalize().is_ok_and(|root| place != root && place.starts_with(root));
+    if without_links(&plan.point).is_some_and(inside) {
+        return Err(Failure::Operation(format!(
+            "{} lies inside {}, which would then show itself without end; choose a place outside of it",
+            quoted(&plan.point),
+            plain(source)
+        )));
+    }
+    let options = mirror::Options {
+        read_only: plan.access == Access::Read,
+        exclusive: plan.exclusive,
+        passthrough: plan.passthrough,
+        ..mirror::Options::default()
+    };
+    mirror::Mirror::new(source, options).map_err(|error| {
+        Failure::Operation(format!(
+            "{} cannot be shown ({error}); see it with: ls -ld {}",
+            plain(source),
+            quoted(source)
+        ))
+    })
+}
+
+fn memory(size: spec::Memory) -> memory::Memory {
+    let mut options = memory::Options::new(size.bytes_max.unwrap_or_else(half_of_memory));
+    options.inodes_max = size.inodes_max.unwrap_or(options.inodes_max);
+    options.root_uid = rustix::process::getuid().as_raw();
+    options.root_gid = rustix::process::getgid().as_raw();
+    memory::Memory::new(options)
+}
+
+/// What tmpfs takes.
+fn half_of_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    machine.totalram * u64::from(machine.mem_unit) / 2
+}
+
+fn serve<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount, ending: &Ending) -> Result<(), Failure> {
+    let volume = mounted(fs, defaults, plan).map_err(|error| explained(&error))?;
+    let connection = number_of(&volume);
+    if ending.mounted(volume.handle(), connection) {
+        signals::end(&volume);
+        return Ok(());
+    }
+    let published = connection.and_then(|connection| publish(&volume, connection));
+    if let Err(failure) = announce(plan, &volume) {
+        // Whoever asked for it does not know that it is there.
+        signals::end(&volume);
+        return Err(failure);
+    }
+    volume.wait();
+    // Those who wait for this process to end wait for the file.
+    drop(volume);
+    drop(published);
+    if ending.hurried() { Err(Failure::Told) } else { Ok(()) }
+}
+
+fn mounted<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount) -> Result<Volume, wharf_fuse::Error> {
+    let mut options = Options::new(plan.spec.driver(), &plan.source)?;
+    options.allow = plan.allow;
+    options.access = plan.access;
+    options.auto_unmount = plan.auto_unmount;
+    // Somebody has to check; the file system says whether it does.
+    options.default_permissions = !fs.capabilities().contains(Capabilities::ACCESS);
+    wharf_fuse::Mount::new(fs, options)
+        .transport(plan.transport)
+        .limits(plan.limits)
+        .defaults(defaults)
+        .passthrough(plan.passthrough)
+        .at(&plan.point)
+}
+
+/// The kernel's number of the volume's connection.
+fn number_of(volume: &Volume) -> Option<u32> {
+    let here = mount::list().ok()?.into_iter().rev().find(|mounted| mounted.point == volume.point())?;
+    Some(here.connection)
+}
+
+fn publish(volume: &Volume, connection: u32) -> Option<Published> {
+    let published = status::publish(&Status::of(volume), connection);
+    published.inspect_err(|error| log::info!("`wharf list` will know little of this mount: {error}")).ok()
+}
+
+fn announce(plan: &Mount, volume: &Volume) -> Result<(), Failure> {
+    let source = plain(&plan.source);
+    let point = quoted(volume.point());
+    let transport = match (plan.transport, volume.transport()) {
+        (Transport::Auto, Transport::Dev) => format!("dev, as {}", volume.transport_reason()),
+        (_, transport) => transport.to_string(),
+    };
+    let by_hand = match plan.presence {
+        Presence::Foreground => "Ctrl-C or ",
+        Presence::Daemon | Presence::Detached => "",
+    };
+    let line =
+        format!("{source} is mounted at {point} ({transport}); {by_hand}`wharf unmount {point}` ends it\n");
+    match plan.presence {
+        Presence::Foreground => print(&line),
+        Presence::Daemon | Presence::Detached => report(plan, &line),
+    }
+}
+
+/// Tells the process that started this one, and lets go of it.
+fn report(plan: &Mount, line: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let told = std::io::stdout().write_all(line.as_bytes()).and_then(|()| std::io::stdout().flush());
+    // If it is gone somebody has interrupted it, and wants no mount.
+    told.and_then(|()| daemon::let_go(plan.log.file.as_deref())).map_err(|error| {
+        Failure::Operation(format!("nobody waits for this mount any more ({error}); mount it again"))
+    })
+}
+
+fn explained(error: &wharf_fuse::Error) -> Failure {
+    let wharf_fuse::Error::Mount(mount::Error::AlreadyMounted { point, source }) = error else {
+        return Failure::operation(error);
+    };
+    let list = mount::list().unwrap_or_default();
+    match list.iter().rev().find(|mounted| mounted.point == *point).map(status::find) {
+        Some(Found::Served(status, _)) => Failure::Operation(format!(
+            "{0} is already a mount of {1} (since {2}); unmount it with: wharf unmount {0}",
+            quoted(point),
+            plain(source),
+            moment(status.since)
+        )),
+        // The kernel may still answer for it, from what it remembers.
+        Some(Found::Ended) => mount::Error::PointDead { point: point.clone() }.into(),
+        Some(Found::Unknown) | None => Failure::operation(error),
+    }
+}

@@ -1,0 +1,231 @@
+//! What was typed, as what is to be done. Pure: nothing is looked at, opened or printed.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+use wharf::Limits;
+use wharf_fuse::Transport;
+use wharf_fuse::mount::{Access, Allow};
+
+use crate::args::{self, Args};
+use crate::limits;
+use crate::spec::Spec;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    Mount(Mount),
+    Unmount(Unmount),
+    List {
+        verbose: bool,
+    },
+    /// Ask a mount for a sign of life, and hang if it does.
+    Answer(PathBuf),
+    Completions(clap_complete::Shell),
+    Manual(Option<String>),
+}
+
+/// A mount to be made and served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) spec: Spec,
+    pub(crate) source: OsString,
+    pub(crate) point: PathBuf,
+    pub(crate) transport: Transport,
+    pub(crate) access: Access,
+    pub(crate) allow: Allow,
+    /// Nobody changes the source but through this mount.
+    pub(crate) exclusive: bool,
+    pub(crate) passthrough: bool,
+    pub(crate) auto_unmount: bool,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+    pub(crate) presence: Presence,
+}
+
+/// Which process serves, and who sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// This one, in front.
+    Foreground,
+    /// Another, which this one starts and waits for until the mount answers.
+    Daemon,
+    /// This one; it is that other process.
+    Detached,
+}
+
+/// What is said about what happens, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) level: LevelFilter,
+    /// Else to standard error.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A mount to be taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unmount {
+    pub(crate) point: PathBuf,
+    pub(crate) manner: Manner,
+}
+
+/// How a mount is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// If nobody uses it.
+    Clean,
+    /// From sight.
+    Lazy,
+    /// With everything that is still going on.
+    Force,
+}
+
+/// Says what `args` mean to somebody in `working_directory`.
+pub(crate) fn plan(args: Args, working_directory: &Path) -> Plan {
+    match args.command {
+        args::Command::Mount(typed) => Plan::Mount(mount(typed, working_directory)),
+        args::Command::Unmount(typed) => Plan::Unmount(Unmount {
+            point: typed.dir,
+            manner: match (typed.lazy, typed.force) {
+                (_, true) => Manner::Force,
+                (true, false) => Manner::Lazy,
+                (false, false) => Manner::Clean,
+            },
+        }),
+        args::Command::List(args::List { verbose }) => Plan::List { verbose },
+        args::Command::Answers { dir } => Plan::Answer(dir),
+        args::Command::Completions { shell } => Plan::Completions(shell),
+        args::Command::Man { command } => Plan::Manual(command),
+    }
+}
+
+fn mount(typed: args::Mount, working_directory: &Path) -> Mount {
+    // The table of mounts is read by people in other directories, and a detached process leaves this one.
+    let spec = typed.spec.absolute(working_directory);
+    Mount {
+        source: spec.source(),
+        spec,
+        point: working_directory.join(typed.dir),
+        transport: match typed.transport {
+            args::Transport::Auto => Transport::Auto,
+            args::Transport::Dev => Transport::Dev,
+            args::Transport::Uring => Transport::Uring,
+        },
+        access: if typed.read_only { Access::Read } else { Access::ReadWrite },
+        allow: match (typed.allow_other, typed.allow_root) {
+            (true, _) => Allow::Everyone,
+            (false, true) => Allow::Root,
+            (false, false) => Allow::Owner,
+        },
+        exclusive: typed.exclusive,
+        passthrough: !typed.no_passthrough,
+        auto_unmount: typed.auto_unmount,
+        limits: limits::with(&typed.limits),
+        log: Log { level: level(typed.log), file: typed.log_file.map(|file| working_directory.join(file)) },
+        presence: match (typed.detached, typed.daemon) {
+            (true, _) => Presence::Detached,
+            (false, true) => Presence::Daemon,
+            (false, false) => Presence::Foreground,
+        },
+    }
+}
+
+fn level(typed: args::Level) -> LevelFilter {
+    match typed {
+        args::Level::Off => LevelFilter::Off,
+        args::Level::Error => LevelFilter::Error,
+        args::Level::Warn => LevelFilter::Warn,
+        args::Level::Info => LevelFilter::Info,
+        args::Level::Debug => LevelFilter::Debug,
+        args::Level::Trace => LevelFilter::Trace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Memory;
+
+    fn planned(line: &str) -> Plan {
+        let args = args::parse(line.split(' ').map(OsString::from)).expect(line).expect(line);
+        plan(args, Path::new("/home/me"))
+    }
+
+    fn mounted(line: &str) -> Mount {
+        match planned(line) {
+            Plan::Mount(mount) => mount,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mount_without_options_is_the_careful_one() {
+        let plan = mounted("wharf mount mirror:data /mnt/data");
+        let expected = Mount {
+            spec: Spec::Mirror("/home/me/data".into()),
+            source: "mirror:/home/me/data".into(),
+            point: "/mnt/data".into(),
+            transport: Transport::Auto,
+            access: Access::ReadWrite,
+            allow: Allow::Owner,
+            exclusive: false,
+            passthrough: true,
+            auto_unmount: false,
+            limits: Limits::default(),
+            log: Log { level: LevelFilter::Warn, file: None },
+            presence: Presence::Foreground,
+        };
+        assert_eq!(plan, expected);
+    }
+
+    #[test]
+    fn every_option_of_mount_means_something() {
+        let plan = mounted(
+            "wharf mount memory:size=1G,inodes=9 scratch --transport=dev --read-only --allow-other --daemon \
+             --auto-unmount --exclusive --no-passthrough --limit requests_max=7 --log debug --log-file x.log",
+        );
+        let expected = Mount {
+            spec: Spec::Memory(Memory { bytes_max: Some(1 << 30), inodes_max: Some(9) }),
+            source: "memory:size=1G,inodes=9".into(),
+            point: "/home/me/scratch".into(),
+            transport: Transport::Dev,
+            access: Access::Read,
+            allow: Allow::Everyone,
+            exclusive: true,
+            passthrough: false,
+            auto_unmount: true,
+            limits: Limits { requests_max: 7, ..Limits::default() },
+            log: Log { level: LevelFilter::Debug, file: Some("/home/me/x.log".into()) },
+            presence: Presence::Daemon,
+        };
+        assert_eq!(plan, expected);
+        assert_eq!(mounted("wharf mount memory: m --transport uring").transport, Transport::Uring);
+        assert_eq!(mounted("wharf mount memory: m --allow-root").allow, Allow::Root);
+    }
+
+    #[test]
+    fn the_process_behind_a_daemon_serves_and_starts_no_other() {
+        let plan = mounted("wharf mount --detached memory: m --daemon");
+        assert_eq!(plan.presence, Presence::Detached);
+    }
+
+    #[test]
+    fn unmounting_is_clean_unless_told_otherwise() {
+        for (line, manner) in [
+            ("wharf unmount /mnt", Manner::Clean),
+            ("wharf unmount --lazy /mnt", Manner::Lazy),
+            ("wharf unmount /mnt --force", Manner::Force),
+        ] {
+            assert_eq!(planned(line), Plan::Unmount(Unmount { point: "/mnt".into(), manner }), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_taken_as_it_is() {
+        assert_eq!(planned("wharf list"), Plan::List { verbose: false });
+        assert_eq!(planned("wharf list -v"), Plan::List { verbose: true });
+        assert_eq!(planned("wharf man mount"), Plan::Manual(Some("mount".into())));
+        assert_eq!(planned("wharf completions bash"), Plan::Completions(clap_complete::Shell::Bash));
+    }
+}

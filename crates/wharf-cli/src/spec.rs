@@ -1,0 +1,198 @@
+//! What is mounted, as it is typed: `mirror:PATH`, `memory:size=1G,inodes=1000`.
+//!
+//! A closed set: whoever adds a file system adds a variant here and follows the compiler to where it is made.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{self, Path, PathBuf};
+
+use crate::sizes;
+
+/// The schemes, for help and errors.
+pub(crate) const KNOWN: &str = "mirror:PATH or memory:[size=BYTES][,inodes=NUMBER]";
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Spec {
+    /// `mirror:PATH`: an existing directory.
+    Mirror(PathBuf),
+    /// `memory:`: a new file system in memory.
+    Memory(Memory),
+}
+
+/// How large a memory volume may grow. `None` leaves it to the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) bytes_max: Option<u64>,
+    pub(crate) inodes_max: Option<u64>,
+}
+
+impl Spec {
+    /// Reads a spec. The error is a sentence with the way out.
+    pub(crate) fn parse(typed: &OsStr) -> Result<Spec, String> {
+        let text = typed.as_bytes();
+        let Some(colon) = text.iter().position(|&byte| byte == b':') else {
+            return Err(without_scheme(typed));
+        };
+        let (scheme, rest) = (&text[..colon], OsStr::from_bytes(&text[colon + 1..]));
+        match scheme {
+            b"mirror" if rest.is_empty() => {
+                Err("mirror: needs the directory that it shows, as in mirror:/srv/data".into())
+            }
+            b"mirror" => Ok(Spec::Mirror(rest.into())),
+            b"memory" => Memory::parse(rest).map(Spec::Memory),
+            _ if scheme.contains(&b'/') => Err(without_scheme(typed)),
+            _ => {
+                let scheme = OsStr::from_bytes(scheme).display();
+                Err(format!("`{scheme}:` is no file system known here; use {KNOWN}"))
+            }
+        }
+    }
+
+    /// The same with paths that do not depend on the working directory.
+    pub(crate) fn absolute(self, working_directory: &Path) -> Spec {
+        match self {
+            Spec::Mirror(source) => {
+                let source = working_directory.join(source);
+                Spec::Mirror(path::absolute(&source).unwrap_or(source))
+            }
+            Spec::Memory(_) => self,
+        }
+    }
+
+    /// Who serves it, as the kernel's table of mounts has it.
+    pub(crate) fn driver(&self) -> &'static str {
+        match self {
+            Spec::Mirror(_) => "mirror",
+            Spec::Memory(_) => "memory",
+        }
+    }
+
+    /// What it shows, as it would be typed.
+    pub(crate) fn source(&self) -> OsString {
+        let mut text = OsString::from(self.driver());
+        text.push(":");
+        match self {
+            Spec::Mirror(source) => text.push(source),
+            Spec::Memory(memory) => text.push(memory.show()),
+        }
+        text
+    }
+}
+
+impl Memory {
+    fn parse(typed: &OsStr) -> Result<Memory, String> {
+        let text = typed.to_str().ok_or("memory: takes size=BYTES and inodes=NUMBER, in plain letters")?;
+        let mut memory = Memory::default();
+        for option in text.split(',').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let (place, number) = match name {
+                "size" => (&mut memory.bytes_max, sizes::bytes(value)?),
+                "inodes" => (&mut memory.inodes_max, sizes::count(value)?),
+                _ => {
+                    return Err(format!("memory: takes no `{name}`; it takes size=BYTES and inodes=NUMBER"));
+                }
+            };
+            if number == 0 {
+                return Err(format!("memory: with no {name} could hold nothing; leave {name}=0 out"));
+            }
+            if place.replace(number).is_some() {
+                return Err(format!("memory: was given {name}= twice; keep one"));
+            }
+        }
+        Ok(memory)
+    }
+
+    fn show(&self) -> String {
+        let size = self.bytes_max.map(|bytes| format!("size={}", sizes::show(bytes)));
+        let inodes = self.inodes_max.map(|inodes| format!("inodes={inodes}"));
+        Vec::from_iter(size.into_iter().chain(inodes)).join(",")
+    }
+}
+
+/// No scheme: perhaps a path, perhaps a forgotten colon.
+fn without_scheme(typed: &OsStr) -> String {
+    let shown = typed.display();
+    match typed.as_bytes() {
+        b"memory" => "memory needs a colon: write memory: or memory:size=512M".into(),
+        b"mirror" => "mirror needs a colon and a directory, as in mirror:/srv/data".into(),
+        bytes if bytes.contains(&b'/') => {
+            format!("`{shown}` does not say what serves it; to show that directory write mirror:{shown}")
+        }
+        _ => format!("`{shown}` does not say what to mount; use {KNOWN}"),
+    }
+}
+
+/// Specs come from a command line, so they are bytes.
+impl TryFrom<OsString> for Spec {
+    type Error = String;
+
+    fn try_from(typed: OsString) -> Result<Spec, String> {
+        Spec::parse(OsStr::from_bytes(&typed.into_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Spec, String> {
+        Spec::parse(OsStr::new(text))
+    }
+
+    #[test]
+    fn a_mirror_is_everything_behind_the_colon() {
+        assert_eq!(parse("mirror:/srv/a,b:c=d"), Ok(Spec::Mirror("/srv/a,b:c=d".into())));
+        let odd = OsStr::from_bytes(b"mirror:/srv/\xff");
+        let Ok(Spec::Mirror(path)) = Spec::parse(odd) else { panic!("bytes are a path") };
+        assert_eq!(path.as_os_str().as_bytes(), b"/srv/\xff");
+    }
+
+    #[test]
+    fn a_memory_volume_has_a_size_and_a_number_of_inodes() {
+        let both = Memory { bytes_max: Some(1 << 30), inodes_max: Some(1000) };
+        assert_eq!(parse("memory:size=1G,inodes=1000"), Ok(Spec::Memory(both)));
+        assert_eq!(parse("memory:inodes=1000,size=1024M,"), Ok(Spec::Memory(both)));
+        assert_eq!(parse("memory:"), Ok(Spec::Memory(Memory::default())));
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_write_instead() {
+        for (typed, way_out) in [
+            ("zip:photos.zip", "use mirror:PATH"),
+            ("photos", "use mirror:PATH"),
+            ("", "use mirror:PATH"),
+            (":x", "use mirror:PATH"),
+            ("/srv/data", "mirror:/srv/data"),
+            ("./a:b", "mirror:./a:b"),
+            (".", "use mirror:PATH"),
+            ("memory", "memory:size=512M"),
+            ("mirror", "mirror:/srv/data"),
+            ("mirror:", "mirror:/srv/data"),
+            ("memory:colour=red", "it takes size=BYTES and inodes=NUMBER"),
+            ("memory:size", "512M"),
+            ("memory:size=big", "512M"),
+            ("memory:inodes=1K", "in digits"),
+            ("memory:size=0", "leave size=0 out"),
+            ("memory:size=1G,size=2G", "keep one"),
+        ] {
+            let error = parse(typed).expect_err(typed);
+            assert!(error.contains(way_out), "{typed}: {error}");
+            assert!(!error.contains('\n') && !error.ends_with('.'), "one sentence: {error}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_shown_as_it_could_be_typed_anywhere() {
+        for (typed, shown) in [
+            ("mirror:data/./x/", "mirror:/home/me/data/x/"),
+            ("mirror:/srv/data", "mirror:/srv/data"),
+            ("memory:", "memory:"),
+            ("memory:inodes=7,size=2048M", "memory:size=2G,inodes=7"),
+        ] {
+            let spec = parse(typed).expect(typed).absolute(Path::new("/home/me"));
+            assert_eq!(spec.source(), shown);
+            assert_eq!(Spec::parse(&spec.source()), Ok(spec));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What is typed wrongly, and what needs no mount.
+
+use crate::wharf::wharf;
+
+#[test]
+fn what_is_not_understood_ends_with_2_and_one_sentence() {
+    for (arguments, sentence) in [
+        (&[][..], "say what to do: mount, unmount or list; see: wharf --help"),
+        (
+            &["mount", "memory:"],
+            "the following required arguments were not provided: <DIR>; see: wharf mount --help",
+        ),
+        (
+            &["mount", "zip:photos.zip", "/mnt"],
+            "`zip:` is no file system known here; use mirror:PATH or memory:[size=BYTES][,inodes=NUMBER]",
+        ),
+        (
+            &["mount", "/srv/data", "/mnt"],
+            "`/srv/data` does not say what serves it; to show that directory write mirror:/srv/data",
+        ),
+        (
+            &["mount", "memory:size=big", "/mnt"],
+            "`big` is no number of bytes; write it as in 4096, 512M or 1G",
+        ),
+        (&["man", "fly"], "there is no command `fly` to describe; see those there are with: wharf --help"),
+    ] {
+        assert_eq!(wharf(arguments).failed(2), sentence);
+    }
+}
+
+#[test]
+fn help_and_version_are_answers_not_errors() {
+    for arguments in [&["--help"][..], &["-h"], &["mount", "--help"], &["unmount", "-h"], &["list", "--help"]]
+    {
+        let text = wharf(arguments).succeeded();
+        assert!(text.contains("Usage: wharf"), "{text}");
+        for hidden in ["--detached", "completions", "  answers"] {
+            assert!(!text.contains(hidden), "{hidden}: {text}");
+        }
+    }
+    assert_eq!(wharf(&["--version"]).succeeded(), concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn every_shell_has_completions_for_every_option() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = wharf(&["completions", shell]).succeeded();
+        assert!(text.contains("read-only"), "{shell}: {text}");
+    }
+}
+
+#[test]
+fn the_manual_comes_from_the_same_definitions() {
+    let page = wharf(&["man"]).succeeded();
+    assert!(page.contains(".TH wharf 1"), "{page}");
+    let page = wharf(&["man", "mount"]).succeeded();
+    assert!(page.contains(r"\-\-read\-only"), "{page}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::process::Stdio;
+    let mut child = crate::wharf::command()
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    drop(child.stdout.take());
+    let outcome = child.wait_with_output().expect("it ends");
+    assert_eq!((outcome.status.code(), outcome.stderr), (Some(0), Vec::new()));
+}
