@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_NOW,
-    UTIME_OMIT, Uid, chmod, chownat, fstatvfs, ftruncate, makedev, open, statx, utimensat,
+    AtFlags, Gid, IFlags, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_NOW,
+    UTIME_OMIT, Uid, chmod, chownat, fstatvfs, ftruncate, ioctl_getflags, ioctl_setflags, makedev, open,
+    statx, utimensat,
 };
 use rustix::io::Errno;
 use wharf::op::{SetAttributes, SetTime};
@@ -14,6 +15,7 @@ use wharf::{Attributes, Extended, Kind, Statfs, Time};
 use super::credentials::{Membership, Who};
 use super::node::{Inode, magic_link};
 use super::region::RegionId;
+use super::syscalls::{FsXattr, set_fsxattr};
 use super::{Result, Tree};
 
 /// `STATX_MNT_ID_UNIQUE`: the number of a mount that is never used again.
@@ -186,6 +188,21 @@ impl Tree {
             0 => Ok(()),
             bits => chmod(magic_link(node), Mode::from_raw_mode((mode & !bits).into())),
         }
+    }
+
+    /// The flags that chattr(1) shows, of something open.
+    pub(super) fn inode_flags(&self, file: impl AsFd) -> Result<u32> {
+        ioctl_getflags(file).map(|flags| flags.bits())
+    }
+
+    pub(super) fn set_inode_flags(&self, who: &Who, file: impl AsFd, flags: u32) -> Result<()> {
+        let flags = IFlags::from_bits_retain(flags);
+        self.credentials.act(who, Membership::WhenRefused, || ioctl_setflags(&file, flags))
+    }
+
+    /// The same and more: extent sizes, the project whose quota counts.
+    pub(super) fn set_fsxattr(&self, who: &Who, file: BorrowedFd<'_>, value: FsXattr) -> Result<()> {
+        self.credentials.act(who, Membership::WhenRefused, || set_fsxattr(file, value))
     }
 
     pub(super) fn statfs(&self, inode: &Inode) -> Result<Statfs> {

@@ -2,17 +2,18 @@
 //!
 //! What the system can tell without waiting is asked on the queue. The rest runs where it may block.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, c_long};
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use rustix::ioctl::opcode;
 use wharf::notice::Notice;
 use wharf::{
-    Attributes, Capabilities, Context, Created, Entry, Error, Extended, FileSystem, Listed, Listing, Name,
-    Opened, Source, Statfs, Window, op,
+    Attributes, Capabilities, Context, Created, Entry, Error, Extended, FileSystem, IoctlDone, Listed,
+    Listing, Name, Opened, Source, Statfs, Window, op,
 };
 
 use super::credentials::{NewMode, Who};
@@ -20,6 +21,7 @@ use super::directory::{self, OpenDirectory};
 use super::files::{OpenFile, sync};
 use super::names::{Component, Found};
 use super::node::{Inode, Node};
+use super::syscalls::{GET_FSXATTR, SET_FSXATTR, fsxattr};
 use super::{Mirror, Tree};
 
 /// An open file or directory of a mirror.
@@ -32,7 +34,18 @@ enum Kept {
     Directory(Arc<OpenDirectory>),
 }
 
+/// Inode flags of any open file (`FS_IOC_GETFLAGS`, `FS_IOC_SETFLAGS`), as chattr(1) uses them.
+const GET_FLAGS: u32 = opcode::read::<c_long>(b'f', 1);
+const SET_FLAGS: u32 = opcode::write::<c_long>(b'f', 2);
+
 impl File {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Kept::File(file) => file.descriptor.as_fd(),
+            Kept::Directory(directory) => directory.descriptor.as_fd(),
+        }
+    }
+
     fn file(&self) -> wharf::Result<&Arc<OpenFile>> {
         match &self.0 {
             Kept::File(file) => Ok(file),
@@ -142,6 +155,7 @@ impl FileSystem for Mirror {
             | Capabilities::FSYNC
             | Capabilities::SYNCFS
             | Capabilities::LIST_ENTRIES
+            | Capabilities::IOCTL
             | Capabilities::DIRECT_MMAP;
         if !options.read_only {
             capabilities |= Capabilities::WRITE
@@ -158,8 +172,7 @@ impl FileSystem for Mirror {
         }
         capabilities.set(Capabilities::CACHE_SYMLINKS, options.exclusive);
         capabilities.set(Capabilities::EXPLICIT_INVALIDATION, options.exclusive);
-        // Without id mapping of our own it takes root to make files for the ids that the kernel tells.
-        capabilities.set(Capabilities::IDMAP, self.tree.credentials.switches());
+        // Not `IDMAP`: with it the kernel tells who asks only where something is made, on every mount.
         capabilities
     }
 
@@ -410,6 +423,38 @@ impl FileSystem for Mirror {
     ) -> wharf::Result<u64> {
         let (who, from, to) = (Who::asks(cx), from.file()?.clone(), to.file()?.clone());
         self.run(move |tree| tree.copy(&who, &from, &to, &op)).await
+    }
+
+    async fn ioctl(
+        &self,
+        cx: &Context,
+        file: &File,
+        op: op::Ioctl<'_>,
+        mut into: Window<'_>,
+    ) -> wharf::Result<IoctlDone> {
+        let (who, file) = (Who::asks(cx), file.clone());
+        match op.command {
+            GET_FLAGS => {
+                let flags = self.run(move |tree| tree.inode_flags(file.descriptor())).await?;
+                Ok(IoctlDone { result: 0, bytes: into.put(&flags.to_ne_bytes()) })
+            }
+            SET_FLAGS => {
+                let flags = op.input.first_chunk().ok_or_else(Error::invalid)?;
+                let flags = u32::from_ne_bytes(*flags);
+                self.run(move |tree| tree.set_inode_flags(&who, file.descriptor(), flags)).await?;
+                Ok(IoctlDone::default())
+            }
+            GET_FSXATTR => {
+                let value = self.run(move |_| fsxattr(file.descriptor())).await?;
+                Ok(IoctlDone { result: 0, bytes: into.put(&value) })
+            }
+            SET_FSXATTR => {
+                let value = *op.input.first_chunk().ok_or_else(Error::invalid)?;
+                self.run(move |tree| tree.set_fsxattr(&who, file.descriptor(), value)).await?;
+                Ok(IoctlDone::default())
+            }
+            _ => Err(error(Errno::NOTTY)),
+        }
     }
 
     async fn statx(

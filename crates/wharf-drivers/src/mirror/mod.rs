@@ -28,11 +28,11 @@ mod credentials;
 mod directory;
 mod files;
 mod fs;
-mod handle;
 mod names;
 mod node;
 mod placement;
 mod region;
+mod syscalls;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -56,9 +56,9 @@ pub use node::Node;
 
 use attributes::Stat;
 use credentials::Credentials;
-use handle::FileHandle;
 use node::OpenCount;
 use placement::Processors;
+use syscalls::FileHandle;
 use table::Table;
 
 /// What system calls answer, until it is made an error for the caller.

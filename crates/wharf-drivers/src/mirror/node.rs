@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 use wharf::Kind;
 
-use super::handle::FileHandle;
 use super::region::Region;
+use super::syscalls::FileHandle;
 use super::table::Table;
 
 type Result<T> = rustix::io::Result<T>;

@@ -1,13 +1,14 @@
-//! File handles: what a file is called when nobody holds it open.
+//! The system calls that are in no safe library, made safe: the one file of the mirror with unsafe code.
 //!
-//! A handle finds its file again wherever that was moved, and never finds another one that got the same
-//! inode number. The two system calls for it are in no safe library, so this is the one file of the mirror
-//! with unsafe code.
-#![expect(unsafe_code, reason = "name_to_handle_at and open_by_handle_at have no safe form")]
+//! - A [`FileHandle`] is what a file is called when nobody holds it open. It finds its file again wherever that
+//!   was moved, and never finds another one that got the same inode number.
+//! - [`fsxattr`] and [`set_fsxattr`] carry the attributes that inodes have beside those of stat(2).
+#![expect(unsafe_code, reason = "see above")]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
 
 /// The largest handle that Linux makes (`MAX_HANDLE_SZ`).
 const HANDLE_BYTES_MAX: usize = 128;
@@ -81,6 +82,37 @@ impl FileHandle {
         // SAFETY: the call has just made this descriptor, and nobody else knows of it.
         Ok(unsafe { OwnedFd::from_raw_fd(file) })
     }
+}
+
+/// `struct fsxattr`: five 32-bit numbers and eight bytes for the future. What they mean is the caller's and the
+/// backing file system's.
+pub(super) type FsXattr = [u8; 28];
+
+/// `FS_IOC_FSGETXATTR`.
+pub(super) const GET_FSXATTR: Opcode = opcode::read::<FsXattr>(b'X', 31);
+/// `FS_IOC_FSSETXATTR`.
+pub(super) const SET_FSXATTR: Opcode = opcode::write::<FsXattr>(b'X', 32);
+
+/// The attributes of something open.
+///
+/// # Errors
+/// `ENOTTY` or `EOPNOTSUPP` where the file system has none.
+pub(super) fn fsxattr(file: BorrowedFd<'_>) -> Result<FsXattr, Errno> {
+    // SAFETY: this command writes a `struct fsxattr`, of as many bytes as this type has, any of which may be.
+    let getter = unsafe { Getter::<GET_FSXATTR, FsXattr>::new() };
+    // SAFETY: it only reads from the kernel into what the getter holds.
+    unsafe { ioctl(file, getter) }
+}
+
+/// Sets the attributes of something open.
+///
+/// # Errors
+/// As [`fsxattr`], and where the caller may not.
+pub(super) fn set_fsxattr(file: BorrowedFd<'_>, value: FsXattr) -> Result<(), Errno> {
+    // SAFETY: this command reads a `struct fsxattr`, of as many bytes as this type has.
+    let setter = unsafe { Setter::<SET_FSXATTR, FsXattr>::new(value) };
+    // SAFETY: it only hands the kernel what the setter holds, which the kernel checks.
+    unsafe { ioctl(file, setter) }
 }
 
 fn last_error() -> Errno {
