@@ -72,6 +72,11 @@ impl Directory {
         self.charged
     }
 
+    /// Bytes of the names alone, which is what its size is said to be.
+    pub(super) fn names_bytes(&self) -> u64 {
+        self.charged - ENTRY_BYTES * self.by_name.len() as u64
+    }
+
     pub(super) fn get(&self, name: Name<'_>) -> Option<&Arc<Inode>> {
         self.by_name.get(name.as_bytes()).map(|entry| &entry.inode)
     }

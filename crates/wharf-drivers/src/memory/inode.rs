@@ -140,7 +140,8 @@ impl Inode {
         let charged = state.body.charged();
         let (size, block_size) = match &state.body {
             Body::File(contents) => (contents.size(), FILE_BLOCK_BYTES),
-            _ => (charged, BLOCK_BYTES as u32),
+            Body::Directory(directory) => (directory.names_bytes(), BLOCK_BYTES as u32),
+            Body::Symlink(_) | Body::Special => (charged, BLOCK_BYTES as u32),
         };
         Attributes {
             permissions: state.permissions,

@@ -5,6 +5,7 @@ mod attributes;
 mod contents;
 mod model;
 mod names;
+mod volume;
 
 use std::ops::Range;
 use std::sync::Arc;

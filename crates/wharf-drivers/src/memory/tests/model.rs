@@ -165,7 +165,8 @@ impl Play {
                 held += if number == 0 { inode.attributes().blocks * 512 } else { 0 };
             }
         }
-        let entries: u64 = DIRECTORIES.iter().map(|at| self.directory(at).attributes().size).sum();
+        let charged = |at| self.directory(at).state().directory().unwrap().charged();
+        let entries: u64 = DIRECTORIES.into_iter().map(charged).sum();
         assert_eq!(self.volume.bytes_used(), held + entries, "what is used is what the files and names take");
         let files = self.model.files.keys().filter(|file| self.model.paths.values().any(|to| to == *file));
         assert_eq!(self.volume.inodes_used(), files.count() as u64 + DIRECTORIES.len() as u64);
