@@ -13,15 +13,15 @@ use wharf::{Errno, Error, FileSystem, NodeId};
 
 use crate::control::Retrievals;
 use crate::protocol::Fuse;
-use crate::wire::notice::{Message, encode};
+use crate::wire::notice::{Message, RETRIEVAL_FIRST, RETRIEVAL_STEP, encode};
 
 /// Sends notices until their queue is closed.
 pub(crate) fn run<F: FileSystem>(device: &Arc<OwnedFd>, session: &Session<F, Fuse>, retrievals: &Retrievals) {
-    let mut next_retrieval = 1;
+    let mut next_retrieval = RETRIEVAL_FIRST;
     while let Some(pending) = session.notifier().next() {
         if let Notice::Retrieve { .. } = pending.notice {
-            next_retrieval += 1;
             retrieve(device, session, retrievals, pending, next_retrieval);
+            next_retrieval = next_retrieval.wrapping_add(RETRIEVAL_STEP);
             continue;
         }
         let answer = messages(session, &pending.notice)

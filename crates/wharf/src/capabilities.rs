@@ -21,7 +21,7 @@ bitflags! {
         const XATTRS = 1 << 4;
         /// POSIX access control lists, kept as extended attributes; the kernel checks them.
         const ACLS = 1 << 5;
-        /// `getlk` and `setlk`. Unclaimed, the kernel keeps such locks by itself, per machine.
+        /// `getlk`, `setlk`, and `flush`, which gives the locks of its owner up. Unclaimed, the kernel keeps such locks by itself, per machine.
         const POSIX_LOCKS = 1 << 6;
         /// `flock`. Unclaimed, the kernel keeps such locks by itself, per machine.
         const FLOCK = 1 << 7;
@@ -72,7 +72,8 @@ bitflags! {
         /// The kernel may collect small writes and keep the size and times of files meanwhile. Faster small
         /// writes; wrong where contents also change elsewhere.
         const WRITEBACK = 1 << 29;
-        /// `open` truncates when told to, in one step.
+        /// `open` truncates when told to, in one step. The kernel then asks before it has checked that no
+        /// program is running from the file: unclaimed, it checks first and truncates by `setattr`.
         const TRUNCATE_ON_OPEN = 1 << 30;
         /// The file system applies the umask itself, as default ACLs need.
         const UMASK = 1 << 31;

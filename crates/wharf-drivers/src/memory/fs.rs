@@ -24,7 +24,6 @@ const CAPABILITIES: Capabilities = Capabilities::POSIX
     .union(Capabilities::ACLS)
     .union(Capabilities::UMASK)
     .union(Capabilities::KILL_PRIVILEGES)
-    .union(Capabilities::TRUNCATE_ON_OPEN)
     .union(Capabilities::COPY_RANGE)
     .union(Capabilities::SYNCFS)
     .union(Capabilities::CACHE_SYMLINKS)

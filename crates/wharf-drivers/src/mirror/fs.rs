@@ -166,7 +166,6 @@ impl FileSystem for Mirror {
                 | Capabilities::TMPFILE
                 | Capabilities::RENAME_FLAGS
                 | Capabilities::KILL_PRIVILEGES
-                | Capabilities::TRUNCATE_ON_OPEN
                 | Capabilities::UMASK
                 | Capabilities::CREATE_GROUP;
         }

@@ -85,7 +85,7 @@ enum Fetched {
 
 impl<F: FileSystem, Q: Queue> Server<F, Q> {
     pub(crate) fn new(parts: Parts<F>, queue: Q) -> Server<F, Q> {
-        let largest = parts.controls.session.protocol().terms().max_write as usize;
+        let largest = largest_payload(parts.controls.session.protocol().terms());
         let payloads = Payloads::new(largest, parts.payloads_bytes_max);
         let io = IoRing::new(parts.bell.clone());
         Server {
@@ -153,7 +153,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
 
     fn read(&mut self, tag: u64) -> Result<Fetched, Os> {
         let session = &self.parts.controls.session;
-        let largest = session.protocol().terms().max_write as usize;
+        let largest = largest_payload(session.protocol().terms());
         let mut payload = match self.next.take() {
             Some(payload) => payload,
             None => self.payloads.take(largest).map_err(|_| Os::NOMEM)?,
@@ -303,6 +303,11 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             }
         }
     }
+}
+
+/// Room for the largest request behind its head: a write, or an extended attribute with its name.
+fn largest_payload(terms: &wire::Terms) -> usize {
+    (terms.payload_bytes as usize).max(128 * 1024)
 }
 
 /// A clone of the device that does not block.

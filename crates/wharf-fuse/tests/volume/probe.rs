@@ -178,6 +178,10 @@ impl FileSystem for Probe {
         result
     }
 
+    async fn flush(&self, _: &Context, _: &u64, _: op::Flush) -> Result<()> {
+        Ok(())
+    }
+
     async fn getlk(&self, _: &Context, _: &u64, _: op::GetLock) -> Result<Option<op::Lock>> {
         Ok(None)
     }

@@ -87,6 +87,8 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::Symlink { .. } => (Capabilities::WRITE | Capabilities::SYMLINKS, Errno::EPERM),
             O::Link { .. } => (Capabilities::WRITE | Capabilities::LINKS, Errno::EPERM),
             O::Tmpfile { .. } => (Capabilities::WRITE | Capabilities::TMPFILE, Errno::EOPNOTSUPP),
+            // Who keeps locks must hear of every close.
+            O::Flush { .. } if self.can(Capabilities::POSIX_LOCKS) => return None,
             O::Flush { .. } => (Capabilities::FLUSH, Errno::ENOSYS),
             O::Fsync { .. } | O::FsyncDirectory { .. } => (Capabilities::FSYNC, Errno::ENOSYS),
             O::SyncFs => (Capabilities::SYNCFS, Errno::ENOSYS),
@@ -327,7 +329,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             cache,
             stream,
             parallel_direct_writes,
-            no_flush: !self.can(Capabilities::FLUSH),
+            no_flush: !self.capabilities.intersects(Capabilities::FLUSH | Capabilities::POSIX_LOCKS),
             directory,
             backing,
         }
