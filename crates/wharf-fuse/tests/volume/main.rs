@@ -250,14 +250,14 @@ fn what_the_kernel_has_cached_can_be_put_there_and_brought_back() {
 #[test]
 fn an_operation_that_never_ends_does_not_stop_the_unmount_past_its_deadlines() {
     for transport in BOTH {
-        let limits = Limits { drain_ms: 200, cancel_ms: 200, ..Limits::default() };
+        let limits = Limits { drain_ms: 200, cancel_ms: 1_000, ..Limits::default() };
         let mounted = Mounted::with(transport, Probe::new(Duration::ZERO), limits);
         let mut children = [reader(&mounted.path("never")), reader(&mounted.path("polite"))];
         until("both reads have come", || mounted.probe.state.in_flight.load(SeqCst) == 2);
         assert!(mounted.volume().unmount(Mode::Clean).is_err(), "{transport}: it is busy");
         let begin = Instant::now();
         mounted.volume().unmount(Mode::Lazy).unwrap();
-        assert!(begin.elapsed() < Duration::from_secs(3), "{transport}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(6), "{transport}: {:?}", begin.elapsed());
         children.iter_mut().for_each(|child| assert!(!child.wait().unwrap().success()));
         let state = &mounted.probe.state;
         assert_eq!(state.in_flight.load(SeqCst), 1, "the one that listens has ended, the other was dropped");
