@@ -200,6 +200,13 @@ impl<N> Entry<N> {
     }
 }
 
+impl From<Attributes> for Entry<()> {
+    /// For file systems that name nodes otherwise: by paths.
+    fn from(attributes: Attributes) -> Entry<()> {
+        Entry::new((), attributes)
+    }
+}
+
 /// What statfs(2) tells of a volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statfs {

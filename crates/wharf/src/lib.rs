@@ -25,6 +25,7 @@ mod limits;
 mod name;
 pub mod notice;
 pub mod op;
+pub mod path;
 mod promise;
 mod reply;
 pub mod session;

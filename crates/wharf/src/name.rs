@@ -1,5 +1,6 @@
 //! The name of one directory entry.
 
+use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -38,6 +39,12 @@ pub(crate) struct OwnedName(Box<OsStr>);
 impl Name<'_> {
     pub(crate) fn to_owned(self) -> OwnedName {
         OwnedName(self.0.into())
+    }
+}
+
+impl Borrow<OsStr> for OwnedName {
+    fn borrow(&self) -> &OsStr {
+        &self.0
     }
 }
 

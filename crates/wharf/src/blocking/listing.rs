@@ -38,6 +38,11 @@ impl<N: Clone> Listing<N> {
         self.form == EntryForm::Whole
     }
 
+    /// Whether there is room for an entry of this name, for those to whom it costs something to compose it.
+    pub fn fits(&self, name: Name<'_>) -> bool {
+        self.writer.bytes(name.as_bytes().len(), self.form) <= self.room
+    }
+
     /// Adds an entry. False when there is no room: stop, the listing goes on later after the last cursor.
     #[must_use = "without room the listing must stop"]
     pub fn add(&mut self, listed: Listed<'_>) -> bool {
@@ -52,11 +57,11 @@ impl<N: Clone> Listing<N> {
 
     fn push(&mut self, listed: Listed<'_>, entry: Option<Entry<N>>) -> bool {
         let Listed { name, inode, kind, cursor } = listed;
-        let name = name.as_bytes();
-        let Some(room) = self.room.checked_sub(self.writer.bytes(name.len(), self.form)) else {
+        if !self.fits(name) {
             return false;
-        };
-        self.room = room;
+        }
+        let name = name.as_bytes();
+        self.room -= self.writer.bytes(name.len(), self.form);
         self.names.extend_from_slice(name);
         self.entries.push(Added { name_bytes: name.len(), inode, kind, cursor, entry });
         true

@@ -7,4 +7,7 @@ mod ending;
 mod every;
 mod history;
 mod lookups;
+mod path;
+mod path_echo;
+mod paths;
 mod script;
