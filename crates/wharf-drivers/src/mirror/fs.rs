@@ -6,7 +6,7 @@ use std::ffi::{CString, OsStr, c_long};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use rustix::io::Errno;
 use rustix::ioctl::opcode;
@@ -117,7 +117,8 @@ fn error(errno: Errno) -> Error {
     match errno {
         // To the caller it would mean that it has too many files open itself.
         Errno::MFILE => {
-            log::warn!("mirror: this process has as many files open as it may (see RLIMIT_NOFILE)");
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| log::warn!("mirror: as many files are open as may be (see RLIMIT_NOFILE)"));
             Error::os(Errno::NFILE.raw_os_error())
         }
         errno => Error::os(errno.raw_os_error()),

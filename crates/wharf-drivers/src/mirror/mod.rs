@@ -80,7 +80,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { read_only: false, exclusive: false, passthrough: true, descriptors_max: 32_768 }
+        Options { read_only: false, exclusive: false, passthrough: true, descriptors_max: 65_536 }
     }
 }
 

@@ -46,7 +46,8 @@ pub(super) struct Inode {
     pub(super) region: Arc<Region>,
     table: Arc<Table>,
     hold: Mutex<Hold>,
-    /// Used since the table last looked for descriptors to give up.
+    /// Used again since it was found, or since the table last looked for descriptors to give up. So what is
+    /// met once, in walking a tree, gives way before what is used.
     used: AtomicBool,
     /// Open files and listings: while there are any, the descriptor stays.
     opens: AtomicU32,
@@ -69,7 +70,7 @@ impl Inode {
             region: place.region.clone(),
             table: place.table.clone(),
             hold: Mutex::new(Hold::Descriptor(Arc::new(descriptor))),
-            used: AtomicBool::new(true),
+            used: AtomicBool::new(false),
             opens: AtomicU32::new(0),
             forwarded: AtomicU32::new(0),
         }
@@ -106,6 +107,7 @@ impl Inode {
 
     /// Whether `found`, which has the same key, is this node and not a later one of the same number.
     pub(super) fn is(&self, found: BorrowedFd<'_>) -> bool {
+        self.used.store(true, Ordering::Relaxed);
         match &*self.hold() {
             Hold::Descriptor(_) => true,
             Hold::Handle(handle) => FileHandle::of(found).is_ok_and(|other| other == *handle),

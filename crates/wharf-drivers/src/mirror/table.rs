@@ -124,6 +124,12 @@ impl Table {
     /// while all nodes are in use.
     fn sweep_is_due(&self, count: usize) -> bool {
         let above = self.sweep_above.load(Ordering::Relaxed);
+        if count <= self.descriptors_max {
+            if above != self.descriptors_max {
+                self.sweep_above.store(self.descriptors_max, Ordering::Relaxed);
+            }
+            return false;
+        }
         let pause = count + (self.descriptors_max / SHARDS).max(1);
         count > above
             && self.sweep_above.compare_exchange(above, pause, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -135,8 +141,16 @@ impl Table {
         if self.handles || !self.sweep_is_due(self.descriptors.load(Ordering::Relaxed)) {
             return Vec::new();
         }
-        let nodes = self.next_shard();
-        nodes.iter().filter(|node| !node.was_used()).map(|node| node.number).collect()
+        let wanted = self.descriptors_max / 4;
+        let mut surplus = Vec::new();
+        for _ in 0..SHARDS {
+            let nodes = self.next_shard();
+            surplus.extend(nodes.iter().filter(|node| !node.was_used()).map(|node| node.number));
+            if surplus.len() >= wanted {
+                break;
+            }
+        }
+        surplus
     }
 
     /// The nodes of the shard whose turn it is. They may be the last to hold them, so no lock is held after.
