@@ -6,6 +6,7 @@ mod escape;
 mod files;
 mod identity;
 mod names;
+mod session;
 mod xattrs;
 
 use std::ffi::{CStr, CString};
