@@ -64,6 +64,7 @@ impl Stat {
     /// As the volume tells it, with the node's own number.
     pub(super) fn attributes(&self, inode: &Inode) -> Attributes {
         let stat = &self.0;
+        inode.has_size(stat.stx_size);
         let known = StatxFlags::from_bits_retain(stat.stx_mask);
         Attributes {
             inode: inode.number,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 
 use rustix::io::Errno;
 use wharf::Kind;
@@ -17,6 +18,9 @@ use super::syscalls::FileHandle;
 use super::table::Table;
 
 type Result<T> = rustix::io::Result<T>;
+
+/// Removing a file of this size is noticed.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// A node of the mirrored tree.
 #[derive(Clone)]
@@ -51,6 +55,8 @@ pub(super) struct Inode {
     used: AtomicBool,
     /// Open files and listings: while there are any, the descriptor stays.
     opens: AtomicU32,
+    /// It was large when last looked at.
+    large: AtomicBool,
     /// Those of them that the kernel may read and write by itself.
     forwarded: AtomicU32,
 }
@@ -58,6 +64,8 @@ pub(super) struct Inode {
 enum Hold {
     Descriptor(Arc<OwnedFd>),
     Handle(FileHandle),
+    /// While being dropped.
+    Nothing,
 }
 
 impl Inode {
@@ -72,6 +80,7 @@ impl Inode {
             hold: Mutex::new(Hold::Descriptor(Arc::new(descriptor))),
             used: AtomicBool::new(false),
             opens: AtomicU32::new(0),
+            large: AtomicBool::new(false),
             forwarded: AtomicU32::new(0),
         }
     }
@@ -93,6 +102,7 @@ impl Inode {
                 self.table.descriptor_opened();
                 Ok(descriptor)
             }
+            Hold::Nothing => Err(Errno::STALE),
         }
     }
 
@@ -101,7 +111,7 @@ impl Inode {
         self.used.store(true, Ordering::Relaxed);
         match &*self.hold() {
             Hold::Descriptor(descriptor) => Some(descriptor.clone()),
-            Hold::Handle(_) => None,
+            Hold::Handle(_) | Hold::Nothing => None,
         }
     }
 
@@ -109,7 +119,7 @@ impl Inode {
     pub(super) fn is(&self, found: BorrowedFd<'_>) -> bool {
         self.used.store(true, Ordering::Relaxed);
         match &*self.hold() {
-            Hold::Descriptor(_) => true,
+            Hold::Descriptor(_) | Hold::Nothing => true,
             Hold::Handle(handle) => FileHandle::of(found).is_ok_and(|other| other == *handle),
         }
     }
@@ -150,6 +160,13 @@ impl Inode {
         OpenCount { inode: self.clone(), forwarded: false }
     }
 
+    /// Notes how many bytes it has.
+    pub(super) fn has_size(&self, size: u64) {
+        if size >= LARGE_BYTES {
+            self.large.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it is open in such a way that the kernel may read and write it by itself.
     pub(super) fn is_forwarded(&self) -> bool {
         self.forwarded.load(Ordering::Acquire) > 0
@@ -162,8 +179,21 @@ impl Inode {
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        let has_descriptor = matches!(&*self.hold(), Hold::Descriptor(_));
-        self.table.forgotten(self, has_descriptor);
+        let hold = std::mem::replace(&mut *self.hold(), Hold::Nothing);
+        self.table.forgotten(self, matches!(hold, Hold::Descriptor(_)));
+        if let (Hold::Descriptor(descriptor), true) = (hold, *self.large.get_mut()) {
+            close_elsewhere(descriptor);
+        }
+    }
+}
+
+/// Closes what may be the last hold on a large file without a name. The file system then gives back its
+/// space, which can take seconds, and whoever forgets a node is a queue.
+fn close_elsewhere(descriptor: Arc<OwnedFd>) {
+    // If there is no thread to be had, the descriptor is dropped with the closure, here.
+    let closing = Builder::new().name("mirror-close".into()).spawn(move || drop(descriptor));
+    if let Err(error) = closing {
+        log::debug!("mirror: a large file is closed by a queue: {error}");
     }
 }
 
