@@ -14,10 +14,8 @@ pub struct Name<'a>(&'a OsStr);
 impl<'a> Name<'a> {
     /// `None` if the bytes cannot be a name.
     pub fn new(bytes: &'a [u8]) -> Option<Name<'a>> {
-        let refused = bytes.is_empty()
-            || bytes == b"."
-            || bytes == b".."
-            || bytes.iter().any(|byte| matches!(byte, 0 | b'/'));
+        // Two searches, each of which the library does many bytes at a time.
+        let refused = matches!(bytes, b"" | b"." | b"..") || bytes.contains(&0) || bytes.contains(&b'/');
         (!refused).then(|| Name(OsStr::from_bytes(bytes)))
     }
 

@@ -60,7 +60,10 @@ fn walk(scene: &Scene) {
     assert_eq!(count(Tool::new(&at, "find").args(&[".", "-type", "f"])), DIRECTORIES * FILES);
     assert_eq!(count(Tool::new(&at, "find").args(&[".", "-type", "d"])), DIRECTORIES + 1);
     assert_eq!(count(Tool::new(&at, "find").args(&[".", "-name", "file-7"])), DIRECTORIES);
-    assert_eq!(count(Tool::new(&at, "find").args(&[".", "-type", "f", "-mmin", "-60", "-size", "+4k"])), DIRECTORIES * 9);
+    assert_eq!(
+        count(Tool::new(&at, "find").args(&[".", "-type", "f", "-mmin", "-60", "-size", "+4k"])),
+        DIRECTORIES * 9
+    );
     let sizes = Tool::new(&at, "find").args(&[".", "-type", "f", "-printf", "%s\n"]).run();
     assert_eq!(sizes.lines().filter_map(|size| size.parse::<usize>().ok()).sum::<usize>(), bytes);
     let listed = Tool::new(&at, "ls").args(&["-lR", "--time-style=full-iso"]).run();

@@ -40,7 +40,7 @@ pub(crate) struct Mounted {
     /// The directory under test.
     point: TempDir,
     /// What a mirror mirrors.
-    _backing: TempDir,
+    backing: TempDir,
 }
 
 impl Mounted {
@@ -69,11 +69,16 @@ impl Mounted {
         };
         let volume = mounted.unwrap_or_else(|error| panic!("{driver:?} over {transport}: {error}"));
         assert_eq!(volume.transport(), transport);
-        Mounted { volume: Some(volume), point, _backing: backing }
+        Mounted { volume: Some(volume), point, backing }
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.point.path()
+    }
+
+    /// What is mirrored, as it is without the mount.
+    pub(crate) fn backing(&self) -> &Path {
+        self.backing.path()
     }
 
     pub(crate) fn volume(&self) -> &Volume {

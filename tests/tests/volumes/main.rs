@@ -2,6 +2,7 @@
 //!
 //! Needs root, `/dev/fuse`, and FUSE over io_uring switched on; without them these tests fail and say so.
 
+mod ends;
 mod fixture;
 
 use std::time::Duration;
