@@ -175,8 +175,10 @@ impl<T: FileSystem> blocking::FileSystem for Adapter<T> {
     }
 
     fn getattr(&self, cx: &Context, node: &Node<T>, file: Option<&File<T>>) -> Result<Attributes> {
-        let attributes = self.fs.getattr(cx, &Operation::new(cx).node_or_file(node, file)?)?;
-        Ok(node.0.numbered(attributes))
+        match self.fs.getattr(cx, &Operation::new(cx).node_or_file(node, file)?) {
+            Ok(attributes) => Ok(node.0.numbered(attributes)),
+            Err(error) => node.0.last_attributes().ok_or(error),
+        }
     }
 
     fn setattr(

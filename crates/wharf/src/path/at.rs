@@ -93,10 +93,10 @@ impl<'a, T: FileSystem> At<'a, T> {
     /// locks of your own: it may have to wait for a rename that needs your locks.
     ///
     /// # Errors
-    /// [`Kind::Stale`](crate::error::Kind::Stale) if there is no path any more, because the last name
-    /// that was known has been removed. What is then asked of an open file has that [file](Self::file).
-    /// [`Kind::Interrupted`](crate::error::Kind::Interrupted) if the caller gave up waiting for a
-    /// path that is being moved. Return both as they are.
+    /// [`Kind::NotFound`] or [`Kind::Stale`] if there is no path any more, because the last name that was
+    /// known has been removed or leads to something else. What is then asked of a node that is open comes with
+    /// an open [file](Self::file). [`Kind::Interrupted`] if the caller gave up waiting for a path that is being
+    /// moved. Return them as they are.
     pub fn path(&self) -> Result<&Path> {
         let held = match self.path.get() {
             Some(held) => held,
@@ -115,8 +115,8 @@ impl<'a, T: FileSystem> At<'a, T> {
     /// The same place with its path in use from now on, if there is one.
     pub(super) fn with_path(self) -> Result<At<'a, T>> {
         match self.path() {
-            // Only whoever asks needs to know that there is none.
-            Err(error) if error.kind() != Kind::Stale => Err(error),
+            // That there is none, only whoever asks needs to know.
+            Err(error) if !matches!(error.kind(), Kind::NotFound | Kind::Stale) => Err(error),
             _ => Ok(self),
         }
     }
@@ -148,7 +148,7 @@ impl<'a, T: FileSystem> At<'a, T> {
     /// through renames, after the last name has gone, and from one name to another of the same node.
     ///
     /// Where a name is looked up or something is made, the data is that of the new node, unless it turns
-    /// out that it is one that is known under another name, or by a number that is used again too early.
+    /// out that it is one that is known under another name.
     pub fn data(&self) -> &T::Data {
         match &self.place {
             Place::Node(Node(node)) | Place::Name { had: Had::Known(node), .. } => &node.data,

@@ -13,11 +13,12 @@ use super::{At, Names};
 /// - Instead of a node there is [`At`]: its path, your [`Data`](Self::Data) for it, and an open file where one asks.
 /// - A node's identity is the inode number in its attributes. Give the same number for two paths and they
 ///   are two names of one file. Give 0 and the path is the identity; Wharf makes a number then, which lasts as long as
-///   the node is known. Give numbers for all nodes or for none.
+///   the node is known. Give numbers for all nodes or for none. You may use numbers again at once, as most file
+///   systems do: Wharf makes another while the kernel still knows the old node.
 /// - `File` is an open file only. Directories have no value of yours: they are [listed](Self::list) at once.
 /// - A file that lost its last name has no path. While it is open, reads and writes go on as ever, and what the
 ///   kernel asks of the node, such as fstat(2), comes with [an open file](At::file). So answer by the file where there
-///   is one, and by the path else.
+///   is one, and by the path else. An open(2) that comes just too late fails, as if it had come later still.
 ///
 /// Of [`Capabilities`], stateless files and directories and export make no sense with paths and are not offered.
 #[expect(unused_variables, reason = "default methods name their parameters for the documentation")]

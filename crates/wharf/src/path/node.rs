@@ -22,6 +22,8 @@ pub(super) struct Known<T: FileSystem> {
     pub(super) data: T::Data,
     /// Its open files, for when there is no path any more.
     open: Mutex<Vec<Weak<T::File>>>,
+    /// What the author told last, for when there is neither.
+    last: Mutex<Option<Attributes>>,
 }
 
 /// The root's number if the author gives none.
@@ -30,7 +32,7 @@ const ROOT_INODE: u64 = 1;
 impl<T: FileSystem> Known<T> {
     pub(super) fn new(tree: Arc<Tree<Known<T>>>, id: Id, inode: u64, data: T::Data) -> Arc<Known<T>> {
         let inode = if inode == 0 { OnceLock::new() } else { OnceLock::from(inode) };
-        Arc::new(Known { tree, id, inode, data, open: Mutex::default() })
+        Arc::new(Known { tree, id, inode, data, open: Mutex::default(), last: Mutex::default() })
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Weak<T::File>>> {
@@ -51,7 +53,21 @@ impl<T: FileSystem> Known<T> {
     pub(super) fn numbered(&self, attributes: Attributes) -> Attributes {
         let told = if attributes.inode == 0 { ROOT_INODE } else { attributes.inode };
         let inode = *self.inode.get_or_init(|| told);
-        Attributes { inode, ..attributes }
+        let attributes = Attributes { inode, ..attributes };
+        *self.last() = Some(attributes);
+        attributes
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Attributes>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The attributes of what has no name and no open file: a removed directory that is somebody's working
+    /// directory, say. Nobody can ask the author about it any more.
+    pub(super) fn last_attributes(&self) -> Option<Attributes> {
+        let gone = self.tree.is_nameless(self.id) && self.any_file().is_none();
+        let last = gone.then(|| *self.last()).flatten();
+        last.map(|attributes| Attributes { links: 0, ..attributes })
     }
 }
 
@@ -88,6 +104,7 @@ impl<T: FileSystem> File<T> {
     pub(super) fn new(node: &Node<T>, file: T::File) -> File<T> {
         let file = Arc::new(file);
         node.0.open().push(Arc::downgrade(&file));
+        node.0.tree.opened(node.0.id);
         File { node: node.clone(), what: What::File(file) }
     }
 
@@ -108,6 +125,7 @@ impl<T: FileSystem> Drop for File<T> {
     fn drop(&mut self) {
         if let What::File(file) = &self.what {
             self.node.0.open().retain(|other| other.as_ptr() != Arc::as_ptr(file));
+            self.node.0.tree.closed(self.node.0.id);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of names: a record for every known node and for all directories above it. Plain data,
 //! without locks; [`tree`](super::tree) has those.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -16,7 +16,7 @@ pub(super) type Id = usize;
 /// The root's record, which stays.
 pub(super) const ROOT: Id = 0;
 
-/// Numbers of nodes to which the author gave none: beyond those that file systems count to.
+/// Where numbers of our own begin: beyond those that file systems count to.
 const FIRST_OWN_INODE: u64 = 1 << 48;
 
 /// One node. Its value is held by others; the record only knows it.
@@ -25,8 +25,14 @@ pub(super) struct Record<H> {
     names: Vec<(Id, OwnedName)>,
     children: HashMap<OwnedName, Id>,
     pub(super) known: Weak<H>,
-    inode: u64,
+    /// The author's number, or 0.
+    told: u64,
+    /// The number that the kernel knows: the author's, unless that is 0 or another record still has it.
+    shown: u64,
     kind: Kind,
+    open_files: u32,
+    /// The last name went because something else has it now.
+    replaced: bool,
     /// Paths in use that lead here or through here.
     pub(super) users: u32,
     /// The name is being moved or removed.
@@ -35,13 +41,16 @@ pub(super) struct Record<H> {
 }
 
 impl<H> Record<H> {
-    fn new(inode: u64, kind: Kind) -> Record<H> {
+    fn new(told: u64, shown: u64, kind: Kind) -> Record<H> {
         Record {
             names: Vec::new(),
             children: HashMap::new(),
             known: Weak::new(),
-            inode,
+            told,
+            shown,
             kind,
+            open_files: 0,
+            replaced: false,
             users: 0,
             moving: false,
             movers_waiting: 0,
@@ -62,23 +71,27 @@ impl<H> Record<H> {
 pub(super) struct Told {
     pub(super) inode: u64,
     pub(super) kind: Kind,
-    /// It has just been made: whatever had its name before is something else.
+    /// It has just been made: whatever had its name or its number before is something else.
     pub(super) new: bool,
 }
 
 pub(super) struct Records<H> {
     places: Vec<Option<Record<H>>>,
     free: Vec<Id>,
-    by_inode: HashMap<u64, Id>,
+    /// By the numbers that authors gave.
+    by_told: HashMap<u64, Id>,
+    /// Numbers that the kernel knows. No two records have the same: it would take them for one node.
+    shown: HashSet<u64>,
     next_own_inode: u64,
 }
 
 impl<H> Records<H> {
     pub(super) fn new() -> Records<H> {
         Records {
-            places: vec![Some(Record::new(0, Kind::Directory))],
+            places: vec![Some(Record::new(0, 0, Kind::Directory))],
             free: Vec::new(),
-            by_inode: HashMap::new(),
+            by_told: HashMap::new(),
+            shown: HashSet::new(),
             next_own_inode: FIRST_OWN_INODE,
         }
     }
@@ -107,12 +120,15 @@ impl<H> Records<H> {
     /// A node and the directories above it, up to the root.
     ///
     /// # Errors
-    /// [`ErrorKind::Stale`] if it has no name, or a directory above it has none.
+    /// If it has no name, or a directory above it has none: [`ErrorKind::NotFound`] if that was removed;
+    /// [`ErrorKind::Stale`], which makes the kernel look the name up again, if it was replaced.
     pub(super) fn along(&self, id: Id) -> Result<Vec<Id>> {
         let mut along = vec![id];
         let mut id = id;
         while id != ROOT {
-            (id, _) = *self.get(id).names.first().ok_or(Error::new(ErrorKind::Stale))?;
+            let record = self.get(id);
+            let gone = if record.replaced { ErrorKind::Stale } else { ErrorKind::NotFound };
+            (id, _) = *record.names.first().ok_or(Error::new(gone))?;
             along.push(id);
         }
         Ok(along)
@@ -140,10 +156,9 @@ impl<H> Records<H> {
         let same = match told.inode {
             // Without numbers a name is all there is to tell a node by.
             0 => before.filter(|id| !told.new && self.get(*id).kind == told.kind),
-            inode => self.by_inode.get(&inode).copied(),
+            inode => self.by_told.get(&inode).copied().filter(|id| self.is_still(*id, told)),
         };
         let id = same.unwrap_or_else(|| self.insert(told));
-        self.at(id).kind = told.kind;
         if let Some((parent, name)) = name
             && before != Some(id)
         {
@@ -152,7 +167,15 @@ impl<H> Records<H> {
             }
             self.name(id, parent, name);
         }
-        (id, self.get(id).inode)
+        (id, self.get(id).shown)
+    }
+
+    /// Whether a number that was told again means the same node. File systems give the number of what was
+    /// removed to the next that is made, perhaps before we have noted the removal.
+    fn is_still(&self, id: Id, told: Told) -> bool {
+        let record = self.get(id);
+        let may_be_gone = record.moving || (record.names.is_empty() && record.open_files == 0);
+        !(told.new || may_be_gone) && record.kind == told.kind
     }
 
     /// Whether `id` is `above` or below it. A node within itself would have a path without an end; only an
@@ -166,7 +189,7 @@ impl<H> Records<H> {
     fn unname_all(&mut self, id: Id) {
         self.at(id).users += 1;
         for (parent, name) in self.get(id).names.clone() {
-            self.unname(parent, name.as_name());
+            self.unname(parent, name.as_name(), false);
         }
         self.at(id).users -= 1;
     }
@@ -176,18 +199,26 @@ impl<H> Records<H> {
             self.places.push(None);
             self.places.len() - 1
         });
-        let inode = match told.inode {
-            0 => {
-                self.next_own_inode += 1;
-                self.next_own_inode
-            }
-            inode => {
-                self.by_inode.insert(inode, id);
-                inode
-            }
-        };
-        self.places[id] = Some(Record::new(inode, told.kind));
+        if told.inode != 0 {
+            self.by_told.insert(told.inode, id);
+        }
+        let mut shown = told.inode;
+        while shown == 0 || !self.shown.insert(shown) {
+            self.next_own_inode += 1;
+            shown = self.next_own_inode;
+        }
+        self.places[id] = Some(Record::new(told.inode, shown, told.kind));
         id
+    }
+
+    /// A file was opened.
+    pub(super) fn opened(&mut self, id: Id) {
+        self.at(id).open_files += 1;
+    }
+
+    /// A file was closed.
+    pub(super) fn closed(&mut self, id: Id) {
+        self.at(id).open_files -= 1;
     }
 
     /// Gives a node a name; whatever had it before has lost it.
@@ -195,15 +226,17 @@ impl<H> Records<H> {
         if self.is_within(parent, id) || self.child(parent, name) == Some(id) {
             return;
         }
-        self.unname(parent, name);
+        self.unname(parent, name, true);
         self.at(parent).children.insert(name.to_owned(), id);
         self.at(id).names.push((parent, name.to_owned()));
     }
 
     /// Takes a name away, if anything is known to have it.
-    pub(super) fn unname(&mut self, parent: Id, name: Name<'_>) {
+    pub(super) fn unname(&mut self, parent: Id, name: Name<'_>, replaced: bool) {
         let Some(id) = self.at(parent).children.remove(name.as_os_str()) else { return };
-        self.at(id).names.retain(|(other, theirs)| (*other, theirs.as_name()) != (parent, name));
+        let record = self.at(id);
+        record.names.retain(|(other, theirs)| (*other, theirs.as_name()) != (parent, name));
+        record.replaced = replaced;
         self.prune(id);
     }
 
@@ -217,8 +250,8 @@ impl<H> Records<H> {
         // Both are held while names change hands, so that neither is pruned between two names.
         let both = || source.into_iter().chain(target);
         both().for_each(|id| self.at(id).users += 1);
-        self.unname(from.0, from.1);
-        self.unname(to.0, to.1);
+        self.unname(from.0, from.1, false);
+        self.unname(to.0, to.1, true);
         if let Some(source) = source {
             self.name(source, to.0, to.1);
         }
@@ -238,14 +271,21 @@ impl<H> Records<H> {
             }
             let Some(record) = self.places[id].take() else { continue };
             self.free.push(id);
-            if self.by_inode.get(&record.inode) == Some(&id) {
-                self.by_inode.remove(&record.inode);
+            self.shown.remove(&record.shown);
+            if self.by_told.get(&record.told) == Some(&id) {
+                self.by_told.remove(&record.told);
             }
             for (parent, name) in record.names {
                 self.at(parent).children.remove(&name);
                 next.push(parent);
             }
         }
+    }
+
+    /// The number that the kernel knows.
+    #[cfg(test)]
+    pub(super) fn shown(&self, id: Id) -> u64 {
+        self.get(id).shown
     }
 
     /// Records there are, beside the root.

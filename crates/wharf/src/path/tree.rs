@@ -80,7 +80,8 @@ impl<H> Tree<H> {
     /// Uses the path of a node, or of a name in a directory. `holding`: the caller uses another path already.
     ///
     /// # Errors
-    /// [`ErrorKind::Stale`] if there is no path any more; [`ErrorKind::Interrupted`] if the caller gives up.
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Stale`] if there is no path any more;
+    /// [`ErrorKind::Interrupted`] if the caller gives up.
     pub(super) fn use_path(
         &self,
         at: Id,
@@ -111,7 +112,8 @@ impl<H> Tree<H> {
     /// Waits until nobody uses what has these names or is below it, and keeps everybody away.
     ///
     /// # Errors
-    /// [`ErrorKind::Stale`] if a directory has no path any more; [`ErrorKind::Interrupted`] if the caller gives up;
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Stale`] if a directory has no path any more;
+    /// [`ErrorKind::Interrupted`] if the caller gives up;
     /// [`ErrorKind::Invalid`] or [`ErrorKind::NotEmpty`] if something would be moved to a place below itself.
     pub(super) fn move_names(
         &self,
@@ -176,6 +178,16 @@ impl<H> Tree<H> {
         self.lock().name(id, parent, name);
     }
 
+    /// A file was opened.
+    pub(super) fn opened(&self, id: Id) {
+        self.lock().opened(id);
+    }
+
+    /// A file was closed.
+    pub(super) fn closed(&self, id: Id) {
+        self.lock().closed(id);
+    }
+
     /// A node's value has gone. Another may have come.
     pub(super) fn forgotten(&self, id: Id) {
         self.lock().prune(id);
@@ -207,7 +219,7 @@ impl<H> Drop for InUse<'_, H> {
 impl<H> Moving<'_, H> {
     /// The name was removed.
     pub(super) fn removed(self, name: (Id, Name<'_>)) {
-        self.tree.lock().unname(name.0, name.1);
+        self.tree.lock().unname(name.0, name.1, false);
     }
 
     /// The first name was moved to the second.

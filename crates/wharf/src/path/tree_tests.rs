@@ -106,8 +106,9 @@ fn what_is_replaced_or_removed_has_no_path() {
     let (a, b, c) = (root.file("a"), root.file("b"), root.file("c"));
     root.rename("a", &root, "b", RenameHow::Replace).unwrap();
     check(&a, "b");
-    assert_eq!(b.path().unwrap_err().kind(), ErrorKind::Stale);
+    assert_eq!(b.path().unwrap_err().kind(), ErrorKind::Stale, "the kernel is to look again");
     root.remove("c");
+    assert_eq!(c.path().unwrap_err().kind(), ErrorKind::NotFound);
     assert!(root.tree.is_nameless(c.id));
     check(&root.file("c"), "c");
     assert!(root.tree.is_nameless(c.id), "another file has the name now");
@@ -151,6 +152,38 @@ fn what_others_change_is_noticed_at_the_next_lookup() {
     assert!(root.tree.child(ROOT, name("d")).is_none(), "a directory has one name");
     let file = root.file("x");
     assert!(!Arc::ptr_eq(&file, &root.directory("x")), "a file does not become a directory");
+}
+
+#[test]
+fn a_number_that_is_used_again_names_another_node() {
+    let root = tree();
+    let shown = |node: &Held| root.tree.lock().shown(node.id);
+    let old = root.find("old", 7, Kind::Directory);
+    let moving = root.tree.move_names(&[(ROOT, name("old"))], &nobody()).unwrap();
+    // The author has removed it and used its number again, on another thread, before we noted it.
+    let told = Told { inode: 7, kind: Kind::Directory, new: true };
+    let make = |id, _| Arc::new(Held { tree: root.tree.clone(), id });
+    let new = root.tree.found(Some((ROOT, name("new"))), told, make);
+    moving.removed((ROOT, name("old")));
+    assert!(!Arc::ptr_eq(&old, &new));
+    assert_ne!(shown(&old), shown(&new), "the kernel knows both");
+    check(&new, "new");
+    assert!(root.tree.is_nameless(old.id));
+    assert!(Arc::ptr_eq(&root.find("new", 7, Kind::Directory), &new));
+    let third = root.find("third", 8, Kind::File);
+    root.remove("third");
+    assert!(!Arc::ptr_eq(&root.find("again", 8, Kind::File), &third), "it was removed and is not open");
+}
+
+#[test]
+fn an_open_file_is_still_itself_when_it_gets_a_name_again() {
+    let root = tree();
+    let file = root.find("file", 7, Kind::File);
+    root.tree.opened(file.id);
+    root.remove("file");
+    assert!(Arc::ptr_eq(&root.find("other", 7, Kind::File), &file), "its number cannot be used again");
+    check(&file, "other");
+    root.tree.closed(file.id);
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn an_unlinked_file_lives_as_long_as_it_is_open() {
         assert_ne!(other.node, open.node, "the name is another file's now");
         assert_eq!(volume.read_at(open, 0, 10).unwrap(), b"xyz");
         volume.close(open).unwrap();
-        assert_eq!(volume.getattr(open.node, None), Err(Errno::ESTALE));
+        assert_eq!(volume.getattr(open.node, None).unwrap().links, 0, "what is known of it");
+        assert_eq!(volume.open_node(open.node, OpenFlags::empty()), Err(Errno::ENOENT));
         volume.close(other).unwrap();
     });
 }
