@@ -57,7 +57,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = limits::help())]
 pub(crate) struct Mount {
-    /// What to mount: mirror:PATH or memory:[size=BYTES][,inodes=NUMBER]
+    /// What to mount: mirror:PATH or memory:size=BYTES,inodes=NUMBER
     ///
     /// mirror:PATH shows the directory PATH as it is, with everything that is done to it.
     ///

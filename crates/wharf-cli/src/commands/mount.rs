@@ -132,11 +132,12 @@ fn announce(plan: &Mount, volume: &Volume) -> Result<(), Failure> {
         (_, transport) => transport.to_string(),
     };
     let by_hand = match plan.presence {
-        Presence::Foreground => "Ctrl-C or ",
+        Presence::Foreground => " Ctrl-C or",
         Presence::Daemon | Presence::Detached => "",
     };
-    let line =
-        format!("{source} is mounted at {point} ({transport}); {by_hand}`wharf unmount {point}` ends it\n");
+    let line = format!(
+        "{source} is mounted at {point} ({transport}); end it with{by_hand}: wharf unmount {point}\n"
+    );
     match plan.presence {
         Presence::Foreground => print(&line),
         Presence::Daemon | Presence::Detached => report(plan, &line),

@@ -19,7 +19,7 @@ fn a_daemon_returns_when_the_mount_answers_and_ends_with_it() {
             let line = wharf(&["mount", &spec, &point, "--transport", way, "--daemon"]).succeeded();
             assert_eq!(
                 line,
-                format!("{spec} is mounted at {point} ({way}); `wharf unmount {point}` ends it\n")
+                format!("{spec} is mounted at {point} ({way}); end it with: wharf unmount {point}\n")
             );
             fs::write(room.at("point/file"), "some bytes").expect("the mount answers");
             assert_eq!(fs::read_to_string(room.at("point/file")).expect("it is there"), "some bytes");
@@ -42,7 +42,7 @@ fn a_mount_says_one_line_when_it_is_ready() {
         let line = host.line();
         assert_eq!(
             line,
-            format!("{spec} is mounted at {point} ({way}); Ctrl-C or `wharf unmount {point}` ends it\n")
+            format!("{spec} is mounted at {point} ({way}); end it with Ctrl-C or: wharf unmount {point}\n")
         );
         wharf(&["unmount", &point]).succeeded();
         assert_eq!(host.end().succeeded(), "");
