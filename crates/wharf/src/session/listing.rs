@@ -86,9 +86,10 @@ impl<'a, N: Clone> Listing<'a, N> {
     }
 
     fn dot(&mut self, name: &[u8], inode: u64, cursor: u64) {
-        if self.fits(name.len()) {
-            self.put(&Line { name, inode, kind: Kind::Directory, cursor, form: self.form, entry: None });
-            self.dots = self.used;
+        if let Some(after) = self.after(name.len()) {
+            let line = Line { name, inode, kind: Kind::Directory, cursor, form: self.form, entry: None };
+            self.put(&line, after);
+            self.dots = after;
         }
     }
 
@@ -102,12 +103,10 @@ impl<'a, N: Clone> Listing<'a, N> {
     #[must_use = "without room the listing must stop"]
     pub fn add(&mut self, listed: Listed<'_>) -> bool {
         let name = listed.name.as_bytes();
-        let fits = self.fits(name.len());
-        if fits {
-            let Listed { inode, kind, cursor, .. } = listed;
-            self.put(&Line { name, inode, kind, cursor, form: self.form, entry: None });
-        }
-        fits
+        let Some(after) = self.after(name.len()) else { return false };
+        let Listed { inode, kind, cursor, .. } = listed;
+        self.put(&Line { name, inode, kind, cursor, form: self.form, entry: None }, after);
+        true
     }
 
     /// Adds an entry with its node. False when there is no room.
@@ -117,13 +116,12 @@ impl<'a, N: Clone> Listing<'a, N> {
             return self.add(listed);
         }
         let name = listed.name.as_bytes();
-        let fits = self.fits(name.len());
-        if fits {
-            let entry = counted(entry, self.nodes, self.defaults);
-            let Listed { inode, kind, cursor, .. } = listed;
-            self.put(&Line { name, inode, kind, cursor, form: self.form, entry: Some(&entry) });
-        }
-        fits
+        // Room first: what is counted must be told.
+        let Some(after) = self.after(name.len()) else { return false };
+        let entry = counted(entry, self.nodes, self.defaults);
+        let Listed { inode, kind, cursor, .. } = listed;
+        self.put(&Line { name, inode, kind, cursor, form: self.form, entry: Some(&entry) }, after);
+        true
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -140,13 +138,15 @@ impl<'a, N: Clone> Listing<'a, N> {
         self.used > self.dots
     }
 
-    fn fits(&self, name_bytes: usize) -> bool {
-        self.used + self.writer.bytes(name_bytes, self.form) <= self.into.len()
+    /// Where an entry with such a name would end, if there is room for it.
+    fn after(&self, name_bytes: usize) -> Option<usize> {
+        let after = self.used + self.writer.bytes(name_bytes, self.form);
+        (after <= self.into.len()).then_some(after)
     }
 
-    fn put(&mut self, line: &Line<'_>) {
+    fn put(&mut self, line: &Line<'_>, after: usize) {
         self.writer.put(&mut self.into, self.used, line);
-        self.used += self.writer.bytes(line.name.len(), self.form);
+        self.used = after;
     }
 }
 
