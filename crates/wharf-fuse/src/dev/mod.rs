@@ -133,7 +133,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
     }
 
     fn fetch(&mut self) -> Fetched {
-        if !self.connected || !self.queue.has_room() || !self.payloads.has_room() {
+        if !self.connected || !self.has_room() {
             return Fetched::Nothing;
         }
         let quiet = self.queue.pending() == 0 && self.io.in_flight() == 0 && self.queue.spare() == 0;
@@ -149,6 +149,12 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
                 Fetched::Nothing
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        // One payload waits for the next request all the time, whatever the limit is.
+        let waiting = self.next.as_ref().map_or(0, Payload::len);
+        self.queue.has_room() && self.payloads.has_room_beside(waiting)
     }
 
     fn read(&mut self, tag: u64) -> Result<Fetched, Os> {
@@ -274,7 +280,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
         let mut fds =
             [PollFd::new(&self.parts.bell, PollFlags::IN), PollFd::from_borrowed_fd(line, PollFlags::IN)];
         // A closed connection is always readable, and at a limit nothing is fetched: the bell alone then.
-        let fetches = self.connected && self.queue.has_room() && self.payloads.has_room();
+        let fetches = self.connected && self.has_room();
         let watched = if fetches { &mut fds[..] } else { &mut fds[..1] };
         let polled = poll(watched, spare.then_some(&timeout));
         self.queue.woke();

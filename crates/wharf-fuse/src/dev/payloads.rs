@@ -46,9 +46,9 @@ impl Payloads {
         }
     }
 
-    /// Whether the largest payload may still be taken within the limit.
-    pub(crate) fn has_room(&self) -> bool {
-        self.out_bytes < self.out_bytes_max
+    /// Whether another payload may be taken, not counting `waiting` bytes that are out for nobody yet.
+    pub(crate) fn has_room_beside(&self, waiting: usize) -> bool {
+        self.out_bytes.saturating_sub(waiting) < self.out_bytes_max.max(1)
     }
 
     /// Gives spare memory back to the system.
@@ -83,8 +83,19 @@ mod tests {
     fn what_is_given_out_is_counted() {
         let mut payloads = Payloads::new(1 << 20, 1 << 20);
         let payload = payloads.take(1 << 20).unwrap();
-        assert!(!payloads.has_room());
+        assert!(!payloads.has_room_beside(0));
         payloads.give_back(payload);
-        assert!(payloads.has_room());
+        assert!(payloads.has_room_beside(0));
+    }
+
+    #[test]
+    fn the_payload_that_waits_for_a_request_never_uses_up_the_limit() {
+        let mut payloads = Payloads::new(1 << 20, 4096);
+        let waiting = payloads.take(1 << 20).unwrap();
+        assert!(payloads.has_room_beside(waiting.len()));
+        let answer = payloads.take(4096).unwrap();
+        assert!(!payloads.has_room_beside(waiting.len()));
+        payloads.give_back(answer);
+        assert!(payloads.has_room_beside(waiting.len()));
     }
 }
