@@ -150,7 +150,13 @@ impl Cancellation {
     /// Has `waker` woken when the caller gives up. True if that has happened.
     fn watch(&self, waker: &Waker) -> bool {
         let Cancellation { flight, .. } = self;
-        *flight.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        let mut waiter = flight.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at under the lock: who waits in a later round has been here, and must not be put out.
+        if self.is_cancelled() {
+            return true;
+        }
+        *waiter = Some(waker.clone());
+        drop(waiter);
         // It may have come between the look and this.
         self.is_over_in(flight.state.fetch_or(WATCHED, Ordering::AcqRel))
     }
@@ -236,6 +242,19 @@ mod tests {
         flight.end(Waker::noop());
         let second = flight.begin();
         assert!(!second.is_cancelled() && !second.wait_for(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_waits_for_an_operation_that_is_over_does_not_put_out_who_waits_for_the_next() {
+        let flight = Arc::new(Flight::default());
+        let first = flight.begin();
+        flight.end(Waker::noop());
+        let second = flight.begin();
+        let waker = unpark(thread::current());
+        assert!(!second.watch(&waker));
+        assert!(first.watch(Waker::noop()));
+        let waiter = flight.waiter.lock().unwrap();
+        assert!(waiter.as_ref().is_some_and(|waiter| waiter.will_wake(&waker)));
     }
 
     #[test]
