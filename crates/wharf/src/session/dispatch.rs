@@ -316,8 +316,9 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     fn opened(&self, node: NodeId, directory: bool, opened: Opened<F::File>) -> OpenReply {
         let Opened { file, source, cache, stream, parallel_direct_writes } = opened;
         let backing = match &source {
+            // The transport is told of closed files only.
+            _ if directory => None,
             Source::Backing(backing) => self.protocol.backing_open(node, backing, cache),
-            Source::Handler if directory => None,
             Source::Handler => {
                 self.protocol.handler_open(node);
                 None
