@@ -198,6 +198,7 @@ impl<F: FileSystem> Attempt<'_, F> {
             offer_uring,
             offer_passthrough: self.passthrough,
             default_permissions: self.options.default_permissions,
+            page_bytes: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
             ..Wanted::new(self.fs.capabilities() - self.access(), self.setup.limits)
         };
         let (connection, terms) = thread::scope(|scope| {
