@@ -111,6 +111,9 @@ impl<F: FileSystem> Queues<F> {
         let polling = dev::polling_line(blocking.as_fd());
         if let Err(error) = &polling {
             log::debug!("no second descriptor for a queue: {error}");
+            // The only one must not block then: operations that are pending would not be polled meanwhile.
+            let flags = rustix::fs::fcntl_getfl(&blocking)?;
+            rustix::fs::fcntl_setfl(&blocking, flags | rustix::fs::OFlags::NONBLOCK)?;
         }
         let (bell, host) = (Bell::new()?, Arc::new(QueueHost::default()));
         let limits = *self.session.limits();

@@ -34,7 +34,7 @@ const HEAD_BYTES: usize = 80;
 
 /// The two descriptors of one thread. An answer goes back the way its request came.
 pub(crate) struct Lines {
-    /// For reading while nothing is pending.
+    /// For reading while nothing is pending. Does not block if it is the only one.
     pub(crate) blocking: Arc<OwnedFd>,
     /// The same queue of the kernel's, with `O_NONBLOCK`. `None` where the device cannot be cloned.
     pub(crate) polling: Option<OwnedFd>,
