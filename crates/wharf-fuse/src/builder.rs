@@ -136,8 +136,9 @@ impl<F: FileSystem> Mount<F> {
             Some(Err(error)) => return Err(Error::FileSystem(error)),
             None => return Err(Error::FileSystem(wharf::Error::io("starting: it took too long"))),
         }
-        let attempt = Attempt { fs: &fs, options: &options, setup: &setup, passthrough, path: path.as_ref() };
-        let mounted = attempt.over(transport);
+        let path = path.as_ref();
+        let attempt = Attempt { fs: &fs, options: &options, setup: &setup, transport, passthrough, path };
+        let mounted = attempt.over();
         if mounted.is_err() {
             entered(around.as_ref(), || block_on(fs.shutdown(), setup.limits.drain()));
         }
@@ -159,13 +160,15 @@ struct Attempt<'a, F> {
     fs: &'a Arc<F>,
     options: &'a Options,
     setup: &'a Setup,
+    transport: Transport,
     passthrough: bool,
     path: &'a Path,
 }
 
 impl<F: FileSystem> Attempt<'_, F> {
     /// Chooses the transport: `uring` if it can be had, unless told otherwise.
-    fn over(&self, transport: Transport) -> Result<Volume, Error> {
+    fn over(&self) -> Result<Volume, Error> {
+        let transport = self.transport;
         if transport == Transport::Dev {
             return self.mount(false, || "as chosen".into());
         }
@@ -176,14 +179,6 @@ impl<F: FileSystem> Attempt<'_, F> {
             };
         }
         match self.mount(true, String::new) {
-            Ok(volume) if transport == Transport::Uring && volume.transport() != transport => {
-                drop(volume);
-                let advice = io::Error::other(
-                    "the kernel does not offer it (Linux 6.14 or newer, and as root: \
-                     echo Y > /sys/module/fuse/parameters/enable_uring)",
-                );
-                Err(Error::Transport(transport, advice))
-            }
             Err(Error::Transport(_, error)) if transport == Transport::Auto => {
                 self.mount(false, || format!("the kernel refused its rings: {error}"))
             }
@@ -212,6 +207,14 @@ impl<F: FileSystem> Attempt<'_, F> {
         let connection = connection?;
         let terms: Terms = terms.map_err(Error::Connection)?;
         let uring = terms.uring;
+        if self.transport == Transport::Uring && !uring {
+            // Before there is a volume, whose end would shut the file system down as well.
+            let advice = io::Error::other(
+                "the kernel does not offer it (Linux 6.14 or newer, and as root: \
+                 echo Y > /sys/module/fuse/parameters/enable_uring)",
+            );
+            return Err(Error::Transport(self.transport, advice));
+        }
         let why = match (offer_uring, uring) {
             (_, true) => "the kernel offers it".into(),
             (true, false) => "the kernel does not offer FUSE over io_uring".into(),
