@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// How many processors this machine may ever have: the kernel keeps a queue for each.
 pub(crate) fn possible() -> usize {
@@ -18,7 +18,8 @@ pub(crate) fn online() -> usize {
 /// Keeps the calling thread on one processor. Best effort: one that is offline, or not ours, is not an
 /// error, the thread then runs wherever it may.
 pub(crate) fn pin_to(cpu: usize) {
-    if cpu >= CpuSet::MAX_CPU {
+    // Nor does it go where the process was told not to run.
+    if cpu >= CpuSet::MAX_CPU || sched_getaffinity(None).is_ok_and(|allowed| !allowed.is_set(cpu)) {
         return;
     }
     let mut set = CpuSet::new();

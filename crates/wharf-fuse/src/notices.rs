@@ -39,6 +39,8 @@ fn retrieve<F: FileSystem>(
     unique: u64,
 ) {
     let Notice::Retrieve { inode, offset, size } = pending.notice else { return };
+    // The answer comes as one request, its own head and all, in one payload.
+    let size = size.min(session.protocol().terms().payload_bytes.saturating_sub(4096));
     let message = node(session, inode).map(|node| Message::Retrieve { unique, node, offset, size });
     let lock = || retrievals.lock().unwrap_or_else(PoisonError::into_inner);
     lock().insert(unique, pending);

@@ -225,7 +225,7 @@ impl Handle {
         if phase == Phase::Cancel
             && let Err(error) = self.serving.connection().abort()
         {
-            log::debug!("{error}");
+            log::warn!("{error}");
         }
         let Threads { ending, bells } = self.serving.threads();
         ending.advance(phase);

@@ -11,7 +11,6 @@ use std::sync::{Arc, Once};
 use rustix::io::Errno;
 use rustix::ioctl::opcode;
 use wharf::notice::Notice;
-use wharf::op::LockKind;
 use wharf::{
     Attributes, Capabilities, Context, Created, Entry, Error, Extended, FileSystem, IoctlDone, Listed,
     Listing, Name, Opened, Source, Statfs, Window, op,
@@ -20,7 +19,6 @@ use wharf::{
 use super::credentials::{NewMode, Who};
 use super::directory::{self, OpenDirectory};
 use super::files::{OpenFile, sync};
-use super::locks::{lock, wait_for_lock};
 use super::names::{Component, Found};
 use super::node::{Inode, Node};
 use super::syscalls::{GET_FSXATTR, SET_FSXATTR, fsxattr};
@@ -159,7 +157,6 @@ impl FileSystem for Mirror {
             | Capabilities::SYNCFS
             | Capabilities::LIST_ENTRIES
             | Capabilities::IOCTL
-            | Capabilities::FLOCK
             | Capabilities::DIRECT_MMAP;
         if !options.read_only {
             capabilities |= Capabilities::WRITE
@@ -175,6 +172,8 @@ impl FileSystem for Mirror {
         }
         capabilities.set(Capabilities::CACHE_SYMLINKS, options.exclusive);
         capabilities.set(Capabilities::EXPLICIT_INVALIDATION, options.exclusive);
+        // Neither lock: the kernel tells of a close some time after it, and a lock that outlives the close which
+        // should end it breaks programs. Its own locks end in time.
         // Not `IDMAP`: with it the kernel tells who asks only where something is made, on every mount.
         capabilities
     }
@@ -405,32 +404,6 @@ impl FileSystem for Mirror {
     async fn removexattr(&self, cx: &Context, node: &Node, op: op::RemoveXattr<'_>) -> wharf::Result<()> {
         let (who, node, name) = (Who::asks(cx), inode(node), xattr_name(op.name)?);
         self.run(move |tree| tree.remove_xattr(&who, &node, &name)).await
-    }
-
-    async fn flock(&self, cx: &Context, file: &File, op: op::Flock) -> wharf::Result<()> {
-        let file = file.file()?.clone();
-        let at_once = {
-            let file = file.clone();
-            self.run(move |_| lock(&file, op.kind)).await
-        };
-        match at_once {
-            Err(busy) if op.wait && busy.errno() == wharf::Errno::EAGAIN => {
-                let caller = cx.cancellation().clone();
-                let wait = move || wait_for_lock(&file, op.kind, &caller).map_err(error);
-                self.pool.run_waiting(wait).await
-            }
-            at_once => at_once,
-        }
-    }
-
-    async fn release(&self, _: &Context, file: &File, op: op::Release) {
-        // The kernel may hold the same descriptor for passthrough, so closing ours does not unlock.
-        if let (Kept::File(file), true) = (&file.0, op.unlock_flock) {
-            let file = file.clone();
-            if let Err(error) = self.run(move |_| lock(&file, LockKind::Unlock)).await {
-                log::warn!("mirror: unlocking a closed file failed: {error}");
-            }
-        }
     }
 
     async fn fallocate(&self, cx: &Context, file: &File, op: op::Fallocate) -> wharf::Result<()> {

@@ -16,8 +16,8 @@
 //!
 //! # What it does not do
 //!
-//! - Locks of byte ranges (fcntl(2)) are kept by the kernel for those who use the mount. They do not stop a
-//!   process that uses the backing directory directly; flock(2) does.
+//! - Locks are kept by the kernel for those who use the mount. They do not stop a process that uses the backing
+//!   directory directly.
 //! - Capabilities of a caller that is not root do not count, only its ids do.
 //! - What is mounted below the root cannot be unmounted while the kernel remembers something of it.
 //! - A user's mirror holds a descriptor for every node that the kernel remembers. Past its limit it asks the
@@ -28,7 +28,6 @@ mod credentials;
 mod directory;
 mod files;
 mod fs;
-mod locks;
 mod names;
 mod node;
 mod placement;

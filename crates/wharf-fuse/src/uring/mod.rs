@@ -119,7 +119,10 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             unsent: 0,
         };
         rings.watch_bell();
-        rings.add_entries(session.limits().uring_entries_min.into(), session.protocol().terms())?;
+        // The kernel waits until every queue has an entry, so at least one.
+        let limits = session.limits();
+        let first = limits.uring_entries_min.min(limits.uring_entries_max).max(1);
+        rings.add_entries(first.into(), session.protocol().terms())?;
         rings.submit()?;
         // A refusal comes at once; requests are a matter of later.
         let refusal = rings.ring.completion().find(|completion| completion.result() < 0);
@@ -228,9 +231,14 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             self.heads.push(head);
         }
         let terms = self.parts.controls.session.protocol().terms();
+        // A payload that somebody still holds (an operation was given up) is not for the kernel to write to:
+        // its entry stays here for good.
+        let free = completion.payload.is_free();
         if let Some(entry) = self.rings.entries.get_mut(place as usize) {
             entry.answer(completion, terms);
-            self.rings.commit(place);
+            if free {
+                self.rings.commit(place);
+            }
         }
     }
 
@@ -338,12 +346,11 @@ impl Rings {
     fn lost(&mut self, result: i32) {
         let error = io::Error::from_raw_os_error(-result);
         match error.raw_os_error() {
-            Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV) => {}
+            Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV) => {
+                self.connected = self.connected && self.with_kernel > 0;
+            }
+            // The queue lives on with the others, here or with operations.
             _ => log::error!("queue {}: an entry was lost: {error}", self.number),
-        }
-        // The queue lives on with the others; without any, the connection has ended.
-        if self.with_kernel == 0 {
-            self.connected = false;
         }
     }
 

@@ -132,32 +132,3 @@ fn inode_flags_are_passed_on() {
     assert_eq!(volume.call_for_bytes(&ioctl(0x5401)), Err(Errno::ENOTTY), "a terminal's request");
     volume.close(open).unwrap();
 }
-
-#[test]
-fn a_lock_holds_against_those_outside_and_waits_for_them() {
-    let (mut volume, _, directory) = served(Options::default());
-    let path = directory.path().join("file");
-    fs::write(&path, "").unwrap();
-    let open = volume.open("file", OpenFlags::READ_WRITE).unwrap();
-    let lock = |kind, wait| {
-        let Open { node, handle } = open;
-        let op = op::Flock { owner: op::LockOwner(1), kind, wait };
-        Ask::new("flock", node, move |_| Ok(Operation::Flock { handle, op }))
-    };
-    let outside = fs::File::open(&path).unwrap();
-    outside.lock().unwrap();
-    assert_eq!(volume.call(&lock(op::LockKind::Shared, false)).unwrap_err(), Errno::EAGAIN);
-    let given_up = volume.begin(&lock(op::LockKind::Shared, true));
-    volume.turn();
-    assert_eq!(volume.pending(), 1);
-    volume.interrupt(given_up);
-    assert_eq!(volume.wait(given_up).result.unwrap_err(), Errno::EINTR);
-    let waiting = volume.begin(&lock(op::LockKind::Exclusive, true));
-    volume.turn();
-    outside.unlock().unwrap();
-    assert!(volume.wait(waiting).result.is_ok());
-    assert!(outside.try_lock_shared().is_err());
-    volume.call(&lock(op::LockKind::Unlock, false)).unwrap();
-    outside.try_lock_shared().unwrap();
-    volume.close(open).unwrap();
-}
