@@ -79,6 +79,11 @@ fn reader(path: &Path) -> std::process::Child {
     command.stderr(std::process::Stdio::null()).spawn().unwrap()
 }
 
+fn resident_bytes() -> usize {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
 fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
@@ -346,11 +351,22 @@ fn ten_thousand_reads_wait_at_once() {
         let mounted = Mounted::with(transport, probe.clone(), limits);
         // O_DIRECT, because only then does the kernel send reads without a thread waiting for each.
         let file = File::options().read(true).custom_flags(O_DIRECT).open(mounted.path("slow")).unwrap();
-        let (count, took) = pending::read_many(&file, 10_000);
+        let all = if transport == Transport::Dev { 10_000 } else { 5_000 };
+        let before = resident_bytes();
+        let (reads, each_bytes) = thread::scope(|scope| {
+            let reads = scope.spawn(|| pending::read_many(&file, 10_000));
+            until("all are pending", || probe.state.in_flight.load(SeqCst) == all);
+            let each_bytes = resident_bytes().saturating_sub(before) / all;
+            (reads.join().expect("no panic"), each_bytes)
+        });
+        let (count, took) = reads;
         println!(
-            "{transport}: {count} reads pending at once took {took:?}; most in flight: {}",
-            probe.state.in_flight_most.load(SeqCst)
+            "{transport}: {count} reads, {all} pending at once, took {took:?}; {each_bytes} bytes for each"
         );
+        // Nothing has been put into their windows yet, so this is all beside the bytes of the replies, and what
+        // the reader's own ring takes for each.
+        let readers_own = size_of::<io_uring::squeue::Entry>() + size_of::<io_uring::cqueue::Entry>();
+        assert!(each_bytes < 2048 + readers_own, "{transport}: {each_bytes} bytes for each pending read");
         assert_eq!(count, 10_000);
         if transport == Transport::Dev {
             assert!(probe.state.in_flight_most.load(SeqCst) > 9_000, "they were not all pending at once");
