@@ -84,6 +84,13 @@ impl Stat {
             born: known.contains(StatxFlags::BTIME).then(|| time(stat.stx_btime)),
         }
     }
+
+    /// The same with what only statx(2) tells.
+    pub(super) fn extended(&self, inode: &Inode) -> Extended {
+        let attributes = self.attributes(inode);
+        let (flags, flags_known) = (self.0.stx_attributes.bits(), self.0.stx_attributes_mask.bits());
+        Extended { attributes, flags, flags_known }
+    }
 }
 
 fn time(stamp: StatxTimestamp) -> Time {
@@ -97,21 +104,14 @@ fn privilege_bits(mode: u16) -> u16 {
 }
 
 impl Tree {
-    pub(super) fn attributes(&self, inode: &Inode) -> Result<Attributes> {
-        Ok(Stat::of(&*inode.descriptor()?)?.attributes(inode))
+    pub(super) fn stat(&self, inode: &Inode) -> Result<Stat> {
+        Stat::of(&*inode.descriptor()?)
     }
 
     /// The same, only if it can be told without waiting.
-    pub(super) fn attributes_at_hand(&self, inode: &Inode) -> Option<Result<Attributes>> {
+    pub(super) fn stat_at_hand(&self, inode: &Inode) -> Option<Result<Stat>> {
         let descriptor = inode.descriptor_at_hand().filter(|_| inode.region.local)?;
-        Some(Stat::of(&*descriptor).map(|stat| stat.attributes(inode)))
-    }
-
-    pub(super) fn extended(&self, inode: &Inode) -> Result<Extended> {
-        let stat = Stat::of(&*inode.descriptor()?)?;
-        let attributes = stat.attributes(inode);
-        let (flags, flags_known) = (stat.0.stx_attributes.bits(), stat.0.stx_attributes_mask.bits());
-        Ok(Extended { attributes, flags, flags_known })
+        Some(Stat::of(&*descriptor))
     }
 
     /// Changes attributes. `file` is an open file of the node, through which to set the size.
@@ -197,12 +197,14 @@ impl Tree {
     }
 
     pub(super) fn set_inode_flags(&self, who: &Who, file: impl AsFd, flags: u32) -> Result<()> {
+        self.check_writable()?;
         let flags = IFlags::from_bits_retain(flags);
         self.credentials.act(who, Membership::WhenRefused, || ioctl_setflags(&file, flags))
     }
 
     /// The same and more: extent sizes, the project whose quota counts.
     pub(super) fn set_fsxattr(&self, who: &Who, file: BorrowedFd<'_>, value: FsXattr) -> Result<()> {
+        self.check_writable()?;
         self.credentials.act(who, Membership::WhenRefused, || set_fsxattr(file, value))
     }
 

@@ -1,18 +1,19 @@
 //! Regular files: opening and making them, and what is done with open ones.
 //!
-//! Reading and writing are not here: an open file's descriptor is the source of its bytes, for the kernel or
-//! for the queue.
+//! Reading and writing here is for the few files that neither the kernel nor a queue may read by itself.
 
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{
     FallocateFlags, Mode, OFlags, SeekFrom, copy_file_range, fallocate, fdatasync, fsync, open, openat, seek,
     syncfs,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, pwrite};
 use wharf::Kind;
 use wharf::op::{CopyRange, Fallocate, FallocateMode, OpenFlags, Seek, SeekFor};
 
@@ -20,12 +21,23 @@ use super::attributes::Stat;
 use super::credentials::{Membership, NewMode, Who};
 use super::names::{Found, place_of};
 use super::node::{Inode, OpenCount, magic_link};
+use super::region::Region;
 use super::{Result, Tree};
 
 /// An open file.
 pub(super) struct OpenFile {
     pub(super) descriptor: Arc<OwnedFd>,
     pub(super) count: OpenCount,
+    /// The kernel, or a queue, may read and write the descriptor without asking.
+    pub(super) may_forward: bool,
+}
+
+impl OpenFile {
+    /// Whether a queue may do its I/O. Elsewhere even to begin one can wait for another process: io_uring asks
+    /// a FUSE file first whether it is ready.
+    pub(super) fn is_local(&self) -> bool {
+        self.count.inode().region.local
+    }
 }
 
 impl fmt::Debug for OpenFile {
@@ -50,6 +62,9 @@ const COPY_BYTES_MAX: u64 = 128 << 20;
 
 /// How often a file may appear and vanish while it is being made.
 const TRIES_MAX: usize = 16;
+
+/// How many milliseconds the last user of a file may take to let go of it.
+const CLOSE_TRIES_MAX: usize = 1000;
 
 fn flags(op: OpenFlags) -> OFlags {
     // `APPEND` stays: two that append, one of them behind the mirror, must not overwrite each other.
@@ -85,7 +100,7 @@ impl Tree {
         if kill_privileges && truncate {
             self.kill_privileges(node.as_fd())?;
         }
-        Ok(OpenFile { descriptor: Arc::new(descriptor), count: inode.begin_open() })
+        Ok(self.open_file(descriptor, inode, op))
     }
 
     /// Makes and opens a file, or opens the one that is there.
@@ -103,7 +118,7 @@ impl Tree {
         for _ in 0..TRIES_MAX {
             let made = self.credentials.make(who, new, |mode| openat(&directory, name, flags, mode));
             match made {
-                Ok(descriptor) => return self.opened(parent, descriptor),
+                Ok(descriptor) => return self.opened(parent, descriptor, op),
                 Err(Errno::EXIST) if !op.contains(OpenFlags::EXCLUSIVE) => {}
                 Err(error) => return Err(error),
             }
@@ -118,7 +133,7 @@ impl Tree {
             }
             let file = self.open(who, &node.0, op, kill_privileges)?;
             let attributes = match op.contains(OpenFlags::TRUNCATE) {
-                true => self.attributes(&node.0)?,
+                true => self.stat(&node.0)?.attributes(&node.0),
                 false => attributes,
             };
             return Ok(((node, attributes), file));
@@ -139,13 +154,24 @@ impl Tree {
         let mut flags = flags(op) | OFlags::TMPFILE;
         flags.set(OFlags::EXCL, op.contains(OpenFlags::EXCLUSIVE));
         let descriptor = self.credentials.make(who, new, |mode| openat(&directory, c".", flags, mode))?;
-        self.opened(parent, descriptor)
+        self.opened(parent, descriptor, op)
     }
 
-    fn opened(&self, parent: &Inode, descriptor: OwnedFd) -> Result<(Found, OpenFile)> {
+    fn opened(&self, parent: &Inode, descriptor: OwnedFd, op: OpenFlags) -> Result<(Found, OpenFile)> {
         let (node, attributes) = self.found(parent, place_of(&descriptor)?)?;
-        let count = node.0.begin_open();
-        Ok(((node, attributes), OpenFile { descriptor: Arc::new(descriptor), count }))
+        let file = self.open_file(descriptor, &node.0, op);
+        Ok(((node, attributes), file))
+    }
+
+    /// Counts a file as open. It may be forwarded unless it has bits that a write must clear: the kernel
+    /// writes with our privileges, and root's writes clear nothing.
+    fn open_file(&self, descriptor: OwnedFd, inode: &Arc<Inode>, op: OpenFlags) -> OpenFile {
+        let harmless = || Stat::of(&descriptor).is_ok_and(|stat| !stat.has_privilege_bits());
+        // One that is forwarded already must stay so: the kernel allows no mixture.
+        let safe = inode.is_forwarded() || !op.writes() || harmless();
+        let Region { local, sized, .. } = *inode.region;
+        let may_forward = local && sized && safe;
+        OpenFile { descriptor: Arc::new(descriptor), count: inode.begin_open(), may_forward }
     }
 
     /// Gives, takes or zeroes space.
@@ -199,14 +225,46 @@ impl Tree {
             }
         }
     }
+}
 
-    /// Whether the kernel may read and write the file by itself. Not if it has bits that a write must clear:
-    /// the kernel writes with our privileges, and root's writes clear nothing.
-    pub(super) fn may_forward(&self, file: &OpenFile, op: OpenFlags) -> bool {
-        let inode = file.count.inode();
-        let harmless = || Stat::of(&*file.descriptor).is_ok_and(|stat| !stat.has_privilege_bits());
-        // One that is forwarded already must stay so: the kernel allows no mixture.
-        inode.region.sized && (inode.is_forwarded() || !op.writes() || harmless())
+/// Reads from `offset` until the buffer is full or the file ends.
+pub(super) fn read(file: &OpenFile, offset: u64, into: &mut [u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < into.len() {
+        match pread(&file.descriptor, &mut into[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of the bytes at `offset`; fewer only if an error came after some.
+pub(super) fn write(file: &OpenFile, offset: u64, bytes: &[u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match pwrite(&file.descriptor, &bytes[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Closes a file that others will let go of any moment. To close it can mean to bring all that was written to
+/// another machine, and that must not be left to a queue.
+pub(super) fn close_last(file: Arc<OpenFile>) {
+    for _ in 0..CLOSE_TRIES_MAX {
+        if Arc::strong_count(&file) == 1 {
+            break;
+        }
+        sleep(Duration::from_millis(1));
     }
 }
 

@@ -2,145 +2,28 @@
 //!
 //! What the system can tell without waiting is asked on the queue. The rest runs where it may block.
 
-use std::ffi::{CString, OsStr, c_long};
-use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Once};
+use std::ffi::c_long;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::ioctl::opcode;
-use wharf::notice::Notice;
 use wharf::{
-    Attributes, Capabilities, Context, Created, Entry, Error, Extended, FileSystem, IoctlDone, Listed,
-    Listing, Name, Opened, Source, Statfs, Window, op,
+    Attributes, Capabilities, Context, Created, Entry, Error, Extended, FileSystem, IoctlDone, Listing,
+    Opened, Statfs, Window, op,
 };
 
+use super::Mirror;
+use super::bridge::{File, Kept, error, inode, new_mode, text, xattr_name};
 use super::credentials::{NewMode, Who};
-use super::directory::{self, OpenDirectory};
-use super::files::{OpenFile, sync};
-use super::names::{Component, Found};
-use super::node::{Inode, Node};
+use super::files;
+use super::names::Component;
+use super::node::Node;
 use super::syscalls::{GET_FSXATTR, SET_FSXATTR, fsxattr};
-use super::{Mirror, Tree};
-
-/// An open file or directory of a mirror.
-#[derive(Clone, Debug)]
-pub struct File(Kept);
-
-#[derive(Clone, Debug)]
-enum Kept {
-    File(Arc<OpenFile>),
-    Directory(Arc<OpenDirectory>),
-}
 
 /// Inode flags of any open file (`FS_IOC_GETFLAGS`, `FS_IOC_SETFLAGS`), as chattr(1) uses them.
 const GET_FLAGS: u32 = opcode::read::<c_long>(b'f', 1);
 const SET_FLAGS: u32 = opcode::write::<c_long>(b'f', 2);
-
-impl File {
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Kept::File(file) => file.descriptor.as_fd(),
-            Kept::Directory(directory) => directory.descriptor.as_fd(),
-        }
-    }
-
-    fn file(&self) -> wharf::Result<&Arc<OpenFile>> {
-        match &self.0 {
-            Kept::File(file) => Ok(file),
-            Kept::Directory(_) => Err(Error::is_a_directory()),
-        }
-    }
-
-    fn directory(&self) -> wharf::Result<&Arc<OpenDirectory>> {
-        match &self.0 {
-            Kept::Directory(directory) => Ok(directory),
-            Kept::File(_) => Err(Error::not_a_directory()),
-        }
-    }
-}
-
-impl Mirror {
-    /// Runs what may block.
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Tree) -> super::Result<T> + Send + 'static,
-    ) -> wharf::Result<T> {
-        let tree = self.tree.clone();
-        self.pool.run(move || job(&tree).map_err(error)).await
-    }
-
-    /// An entry for what was found. If the kernel remembers more than we can hold, it is asked to forget.
-    fn entry(&self, cx: &Context, (node, attributes): Found) -> Entry<Node> {
-        let inodes = self.tree.table.surplus();
-        if !inodes.is_empty() {
-            // Nobody waits for it: the kernel does what it can.
-            drop(cx.notifier().send(Notice::Prune { inodes }));
-        }
-        Entry { node, attributes, lifetimes: Some(self.tree.lifetimes()) }
-    }
-
-    /// Tells one entry of a listing, if there is room.
-    fn tell(
-        &self,
-        cx: &Context,
-        listed: directory::Listed<'_>,
-        list: &mut Listing<'_, Node>,
-    ) -> ControlFlow<()> {
-        let Some(name) = Name::new(listed.name.to_bytes()) else { return ControlFlow::Continue(()) };
-        let line = Listed { name, inode: listed.inode, kind: listed.kind, cursor: listed.cursor };
-        let fits = match listed.whole {
-            Some(found) => list.add_entry(line, self.entry(cx, found.clone())),
-            None => list.add(line),
-        };
-        if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-
-    fn opened(&self, file: OpenFile, flags: op::OpenFlags) -> Opened<File> {
-        let forward = self.tree.options.passthrough && self.tree.may_forward(&file, flags);
-        let mut file = file;
-        let source = if forward {
-            file.count.forward();
-            Source::Backing(file.descriptor.clone())
-        } else {
-            Source::Handler
-        };
-        let sized = file.count.inode().region.sized;
-        let cache = if sized { self.tree.cache() } else { wharf::Cache::Direct };
-        Opened::new(File(Kept::File(Arc::new(file)))).source(source).cache(cache)
-    }
-}
-
-/// What a system call said, as an error of the operation.
-fn error(errno: Errno) -> Error {
-    match errno {
-        // To the caller it would mean that it has too many files open itself.
-        Errno::MFILE => {
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| log::warn!("mirror: as many files are open as may be (see RLIMIT_NOFILE)"));
-            Error::os(Errno::NFILE.raw_os_error())
-        }
-        errno => Error::os(errno.raw_os_error()),
-    }
-}
-
-fn new_mode(new: &op::New<'_>) -> NewMode {
-    NewMode { permissions: new.permissions, umask: new.umask, group: new.group }
-}
-
-/// Names of extended attributes and targets of links: anything without a NUL.
-fn text(bytes: &[u8]) -> wharf::Result<CString> {
-    CString::new(bytes).map_err(|_| Error::invalid())
-}
-
-fn xattr_name(name: &OsStr) -> wharf::Result<CString> {
-    text(name.as_bytes())
-}
-
-fn inode(node: &Node) -> Arc<Inode> {
-    node.0.clone()
-}
 
 impl FileSystem for Mirror {
     type Node = Node;
@@ -195,13 +78,7 @@ impl FileSystem for Mirror {
     }
 
     async fn getattr(&self, _: &Context, node: &Node, _: Option<&File>) -> wharf::Result<Attributes> {
-        match self.tree.attributes_at_hand(&node.0) {
-            Some(attributes) => attributes.map_err(error),
-            None => {
-                let node = inode(node);
-                self.run(move |tree| tree.attributes(&node)).await
-            }
-        }
+        Ok(self.stat(node).await?.attributes(&node.0))
     }
 
     async fn setattr(
@@ -290,7 +167,7 @@ impl FileSystem for Mirror {
     async fn open(&self, cx: &Context, node: &Node, op: op::Open) -> wharf::Result<Opened<File>> {
         let (who, node) = (Who::asks(cx), inode(node));
         let file = self.run(move |tree| tree.open(&who, &node, op.flags, op.kill_privileges)).await?;
-        Ok(self.opened(file, op.flags))
+        Ok(self.opened(file))
     }
 
     async fn opendir(&self, cx: &Context, node: &Node, _: op::Open) -> wharf::Result<Opened<File>> {
@@ -309,7 +186,7 @@ impl FileSystem for Mirror {
         let (new, how) = (new_mode(&op.new), (op.flags, op.kill_privileges));
         let (found, file) =
             self.run(move |tree| tree.create(&who, &parent, name.as_c_str(), new, how)).await?;
-        Ok(Created { entry: self.entry(cx, found), opened: self.opened(file, op.flags) })
+        Ok(Created { entry: self.entry(cx, found), opened: self.opened(file) })
     }
 
     async fn tmpfile(
@@ -321,11 +198,16 @@ impl FileSystem for Mirror {
         let (who, parent) = (Who::asks(cx), inode(parent));
         let new = NewMode { permissions: op.permissions, umask: op.umask, group: None };
         let (found, file) = self.run(move |tree| tree.create_unnamed(&who, &parent, new, op.flags)).await?;
-        Ok(Created { entry: self.entry(cx, found), opened: self.opened(file, op.flags) })
+        Ok(Created { entry: self.entry(cx, found), opened: self.opened(file) })
     }
 
     async fn read(&self, cx: &Context, file: &File, op: op::Read, into: Window<'_>) -> wharf::Result<usize> {
-        cx.io().read(&file.file()?.descriptor, op.offset, into).await
+        let file = file.file()?;
+        if file.is_local() {
+            return cx.io().read(&file.descriptor, op.offset, into).await;
+        }
+        let (file, mut into) = (file.clone(), into.detach());
+        self.run(move |_| into.fill(|bytes| files::read(&file, op.offset, bytes))).await
     }
 
     async fn write(&self, cx: &Context, file: &File, op: op::Write<'_>) -> wharf::Result<usize> {
@@ -334,16 +216,25 @@ impl FileSystem for Mirror {
             let file = file.clone();
             self.run(move |tree| tree.kill_privileges_of(&file)).await?;
         }
-        cx.io().write(&file.descriptor, op.offset, op.data).await
+        if file.is_local() {
+            return cx.io().write(&file.descriptor, op.offset, op.data).await;
+        }
+        let (file, data) = (file.clone(), op.data.detach());
+        self.run(move |_| files::write(&file, op.offset, &data)).await
     }
 
     async fn fsync(&self, cx: &Context, file: &File, op: op::Fsync) -> wharf::Result<()> {
-        cx.io().fsync(&file.file()?.descriptor, op.data_only).await
+        let file = file.file()?;
+        if file.is_local() {
+            return cx.io().fsync(&file.descriptor, op.data_only).await;
+        }
+        let file = file.clone();
+        self.run(move |_| files::sync(&file.descriptor, op.data_only)).await
     }
 
     async fn fsyncdir(&self, _: &Context, file: &File, op: op::Fsync) -> wharf::Result<()> {
         let directory = file.directory()?.clone();
-        self.run(move |_| sync(&directory.descriptor, op.data_only)).await
+        self.run(move |_| files::sync(&directory.descriptor, op.data_only)).await
     }
 
     async fn syncfs(&self, _: &Context, node: &Node) -> wharf::Result<()> {
@@ -406,6 +297,18 @@ impl FileSystem for Mirror {
         self.run(move |tree| tree.remove_xattr(&who, &node, &name)).await
     }
 
+    async fn release(&self, _: &Context, file: &File, _: op::Release) {
+        let Kept::File(file) = &file.0 else { return };
+        if !file.is_local() {
+            let file = file.clone();
+            // Not awaited: it waits for this operation to end.
+            drop(self.pool.run(move || {
+                files::close_last(file);
+                Ok(())
+            }));
+        }
+    }
+
     async fn fallocate(&self, cx: &Context, file: &File, op: op::Fallocate) -> wharf::Result<()> {
         let (who, file) = (Who::asks(cx), file.file()?.clone());
         self.run(move |tree| tree.allocate(&who, &file, &op)).await
@@ -466,7 +369,6 @@ impl FileSystem for Mirror {
         _: Option<&File>,
         _: op::Statx,
     ) -> wharf::Result<Extended> {
-        let node = inode(node);
-        self.run(move |tree| tree.extended(&node)).await
+        Ok(self.stat(node).await?.extended(&node.0))
     }
 }

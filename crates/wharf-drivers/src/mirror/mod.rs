@@ -19,13 +19,16 @@
 //! - Locks are kept by the kernel for those who use the mount. They do not stop a process that uses the backing
 //!   directory directly.
 //! - Capabilities of a caller that is not root do not count, only its ids do.
+//! - It does not show itself: where it is mounted below its own root, lookups fail with `EDEADLK`.
 //! - What is mounted below the root cannot be unmounted while the kernel remembers something of it.
 //! - A user's mirror holds a descriptor for every node that the kernel remembers. Past its limit it asks the
 //!   kernel to forget some (Linux 6.18 can), and then refuses with `ENFILE`. Root's can do without.
 
 mod attributes;
+mod bridge;
 mod credentials;
 mod directory;
+mod echo;
 mod files;
 mod fs;
 mod names;
@@ -51,7 +54,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wharf::blocking::{Pool, PoolLimits};
 use wharf::{Cache, Defaults, Lifetimes};
 
-pub use fs::File;
+pub use bridge::File;
 pub use node::Node;
 
 use attributes::Stat;
@@ -141,7 +144,7 @@ impl Tree {
         let descriptors_max =
             usize::try_from(limit).unwrap_or(usize::MAX).min(options.descriptors_max as usize);
         let table = Table::new(descriptors_max, handles_work(&place));
-        let region = table.regions.get(stat.region(), None, place.as_fd());
+        let region = table.regions.get(stat.region(), None, (place.as_fd(), stat.inode()));
         let root = table.node(&region, stat.inode(), stat.kind()?, place);
         let credentials = Credentials::of_this_process();
         Ok(Tree { table, _root_stays: root.begin_open(), root: Node(root), credentials, options })

@@ -69,7 +69,11 @@ impl Tree {
     /// The node of something just opened, whose parent was `near`.
     pub(super) fn found(&self, near: &Inode, place: OwnedFd) -> Result<Found> {
         let stat = Stat::of(&place)?;
-        let region = self.table.regions.get(stat.region(), Some(&near.region), place.as_fd());
+        let entrance = (place.as_fd(), stat.inode());
+        let region = self.table.regions.get(stat.region(), Some(&near.region), entrance);
+        if region.own {
+            return Err(Errno::DEADLK);
+        }
         let inode = self.table.node(&region, stat.inode(), stat.kind()?, place);
         let attributes = stat.attributes(&inode);
         Ok((Node(inode), attributes))

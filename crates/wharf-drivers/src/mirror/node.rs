@@ -157,7 +157,7 @@ impl Inode {
     /// Begins a use that outlives the operation.
     pub(super) fn begin_open(self: &Arc<Self>) -> OpenCount {
         self.opens.fetch_add(1, Ordering::AcqRel);
-        OpenCount { inode: self.clone(), forwarded: false }
+        OpenCount { inode: self.clone(), forwarded: AtomicBool::new(false) }
     }
 
     /// Notes how many bytes it has.
@@ -207,13 +207,13 @@ pub(super) struct Place<'a> {
 /// One open file or listing, counted while it lives.
 pub(super) struct OpenCount {
     inode: Arc<Inode>,
-    forwarded: bool,
+    forwarded: AtomicBool,
 }
 
 impl OpenCount {
     /// The kernel may read and write it by itself.
-    pub(super) fn forward(&mut self) {
-        if !std::mem::replace(&mut self.forwarded, true) {
+    pub(super) fn forward(&self) {
+        if !self.forwarded.swap(true, Ordering::AcqRel) {
             self.inode.forwarded.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -225,7 +225,7 @@ impl OpenCount {
 
 impl Drop for OpenCount {
     fn drop(&mut self) {
-        if self.forwarded {
+        if *self.forwarded.get_mut() {
             self.inode.forwarded.fetch_sub(1, Ordering::AcqRel);
         }
         self.inode.opens.fetch_sub(1, Ordering::AcqRel);

@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use rustix::fs::{FsWord, Mode, OFlags, fstatfs, open};
 
+use super::echo::Echo;
 use super::node::{Key, magic_link};
 
 /// What tells one region from another.
@@ -29,6 +30,8 @@ pub(super) struct Region {
     pub(super) index: u32,
     /// It answers from memory, or from a disc of this machine: what it says of files in use comes at once.
     pub(super) local: bool,
+    /// It is the mirror itself, mounted below its own root.
+    pub(super) own: bool,
     /// Its files have the sizes that they claim to have.
     pub(super) sized: bool,
     /// Something open on it, for finding files by their handles.
@@ -37,12 +40,14 @@ pub(super) struct Region {
 }
 
 impl Region {
-    fn new(id: RegionId, index: u32, entrance: BorrowedFd<'_>) -> Region {
+    /// The region of this id, of which `entrance` is a part. Asks the file system, which may be slow.
+    fn new(id: RegionId, entrance: BorrowedFd<'_>, own: impl FnOnce() -> bool) -> Region {
         let kind = fstatfs(entrance).map(|statfs| statfs.f_type).unwrap_or_default();
         let region = Region {
             id,
-            index,
+            index: 0,
             local: LOCAL.contains(&kind),
+            own: kind == FUSE && own(),
             sized: !SIZELESS.contains(&kind),
             anchor: OnceLock::new(),
             no_handles: AtomicBool::new(false),
@@ -76,8 +81,17 @@ impl Region {
 /// All regions, and the numbers of nodes.
 #[derive(Debug, Default)]
 pub(super) struct Regions {
-    known: RwLock<HashMap<RegionId, Arc<Region>>>,
+    known: RwLock<HashMap<RegionId, Known>>,
     made_up: Mutex<MadeUp>,
+    pub(super) echo: Echo,
+}
+
+/// A region that was met. Its nodes keep it: with the last of them its descriptor goes, which would keep it
+/// from being unmounted. Its index stays, so that its numbers are the same when it is met again.
+#[derive(Debug)]
+struct Known {
+    index: u32,
+    region: Weak<Region>,
 }
 
 #[derive(Debug, Default)]
@@ -93,22 +107,31 @@ const INDEX_MAX: u32 = 0x7FFE;
 const MADE_UP_FIRST: u64 = 0x7FFF << INODE_BITS;
 
 impl Regions {
-    /// The region of this id, of which `entrance` is a part. `near` is a guess.
+    /// The region of this id, of which `entrance` (with its inode number there) is a part. `near` is a guess.
     pub(super) fn get(
         &self,
         id: RegionId,
         near: Option<&Arc<Region>>,
-        entrance: BorrowedFd<'_>,
+        (entrance, inode): (BorrowedFd<'_>, u64),
     ) -> Arc<Region> {
         if let Some(near) = near.filter(|near| near.id == id) {
             return near.clone();
         }
-        if let Some(region) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return region.clone();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(region) = known.get(&id).and_then(|known| known.region.upgrade()) {
+            return region;
         }
+        drop(known);
+        let new = Region::new(id, entrance, || self.echo.comes_from(entrance, inode));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let index = known.len() as u32;
-        known.entry(id).or_insert_with(|| Arc::new(Region::new(id, index, entrance))).clone()
+        let known = known.entry(id).or_insert(Known { index, region: Weak::new() });
+        // Another thread may have been first.
+        known.region.upgrade().unwrap_or_else(|| {
+            let region = Arc::new(Region { index: known.index, ..new });
+            known.region = Arc::downgrade(&region);
+            region
+        })
     }
 
     /// The number of a node in the volume: always the same for the same node.
@@ -143,6 +166,9 @@ impl MadeUp {
         number
     }
 }
+
+/// The magic number of FUSE.
+const FUSE: FsWord = 0x6573_5546;
 
 /// File systems (by their magic numbers) that answer from memory or from a local disc.
 const LOCAL: [FsWord; 8] = [

@@ -7,6 +7,7 @@ use rustix::io::{Errno, pwrite};
 use wharf::op::{CopyRange, Fallocate, FallocateMode, OpenFlags, Seek, SeekFor};
 
 use super::*;
+use crate::mirror::files;
 
 #[test]
 fn an_open_file_survives_rename_and_unlink() {
@@ -131,10 +132,11 @@ fn a_stranger_who_changes_a_file_clears_its_privileges() {
     m.write("a", "contents");
     reset();
     let file = m.open(&stranger(), "a", OpenFlags::READ_WRITE).unwrap();
-    assert!(!m.tree.may_forward(&file, OpenFlags::READ_WRITE), "the kernel would write as root");
+    assert!(!file.may_forward, "the kernel would write as root");
+    assert!(m.open(&stranger(), "a", OpenFlags::empty()).unwrap().may_forward, "for reading it may");
     m.tree.kill_privileges_of(&file).unwrap();
     assert_eq!(mode_now(), 0o777);
-    assert!(m.tree.may_forward(&file, OpenFlags::READ_WRITE));
+    assert!(m.open(&stranger(), "a", OpenFlags::READ_WRITE).unwrap().may_forward);
     reset();
     let op = Fallocate { range: 0..8192, mode: FallocateMode::Allocate, keep_size: false };
     m.tree.allocate(&stranger(), &file, &op).unwrap();
@@ -150,4 +152,18 @@ fn a_stranger_who_changes_a_file_clears_its_privileges() {
     reset();
     m.open(&me(), "a", truncating).unwrap();
     assert_eq!(mode_now(), 0o6777, "root keeps them");
+}
+
+#[test]
+fn what_no_queue_may_read_is_read_and_written_here() {
+    let m = mirrored();
+    m.write("a", "0123456789");
+    let file = m.open(&me(), "a", OpenFlags::READ_WRITE).unwrap();
+    assert_eq!(files::write(&file, 8, b"xyz"), Ok(3));
+    let mut buffer = [0; 16];
+    assert_eq!(files::read(&file, 6, &mut buffer), Ok(5));
+    assert_eq!(&buffer[..5], b"67xyz");
+    assert_eq!(files::read(&file, 11, &mut buffer), Ok(0));
+    let file = m.open(&me(), "a", OpenFlags::empty()).unwrap();
+    assert_eq!(files::write(&file, 0, b"x"), Err(Errno::BADF));
 }

@@ -69,7 +69,7 @@ impl Mirrored {
     }
 
     fn attributes(&self, node: &Node) -> Attributes {
-        self.tree.attributes(&node.0).unwrap()
+        self.tree.stat(&node.0).unwrap().attributes(&node.0)
     }
 
     fn make_directory(&self, name: &str) -> Node {

@@ -162,5 +162,6 @@ fn a_read_only_mirror_changes_nothing() {
     assert_eq!(m.open(&me(), "a", OpenFlags::TRUNCATE).unwrap_err(), Errno::ROFS);
     let op = wharf::op::SetAttributes { permissions: Some(0o600), ..Default::default() };
     assert_eq!(m.tree.set_attributes(&me(), &a.0, None, &op).unwrap_err(), Errno::ROFS);
-    assert!(m.open(&me(), "a", OpenFlags::empty()).is_ok());
+    let file = m.open(&me(), "a", OpenFlags::empty()).unwrap();
+    assert_eq!(m.tree.set_inode_flags(&me(), &file.descriptor, 0), Err(Errno::ROFS));
 }
