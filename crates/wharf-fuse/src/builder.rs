@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -196,14 +197,23 @@ impl<F: FileSystem> Attempt<'_, F> {
             page_bytes: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
             ..Wanted::new(self.fs.capabilities() - self.access(), self.setup.limits)
         };
-        let (connection, terms) = thread::scope(|scope| {
-            use std::os::fd::AsFd;
-            let shaken = scope.spawn(|| handshake::shake(device.as_fd(), &wanted));
-            let connection = prepared.mount();
-            // A mount that failed has told the reader ENODEV.
-            let terms = shaken.join().unwrap_or_else(|_| Err(io::Error::other("INIT was not understood")));
-            (connection, terms)
-        });
+        // Not a scoped thread: if a synchronous mount fails before the kernel has made the connection, nothing
+        // but a signal wakes the reader, and it must not hold the error up.
+        let sync_init = prepared.sync_init();
+        let (report, shaken) = mpsc::channel();
+        let line = device.clone();
+        let reader = thread::Builder::new().name("wharf-init".into());
+        reader
+            .spawn(move || {
+                let _ = report.send(handshake::shake(line.as_fd(), &wanted));
+            })
+            .map_err(Error::Connection)?;
+        let connection = prepared.mount();
+        let terms = match &connection {
+            Err(_) if sync_init => Err(io::ErrorKind::NotConnected.into()),
+            // A mount that failed otherwise has told the reader ENODEV.
+            _ => shaken.recv().unwrap_or_else(|_| Err(io::Error::other("INIT was not understood"))),
+        };
         let connection = connection?;
         let terms: Terms = terms.map_err(Error::Connection)?;
         let uring = terms.uring;

@@ -8,10 +8,22 @@ use wharf::Host;
 use wharf::io::{Request, Transfer};
 use wharf::session::Ready;
 
+/// I/O that was left; `Ended` when nobody takes it any more.
+enum Left {
+    Here(Vec<Request>),
+    Ended,
+}
+
+impl Default for Left {
+    fn default() -> Left {
+        Left::Here(Vec::new())
+    }
+}
+
 /// Where operations leave their I/O for the queue's own ring.
 #[derive(Default)]
 pub(crate) struct QueueHost {
-    left: Mutex<Vec<Request>>,
+    left: Mutex<Left>,
     has_left: AtomicBool,
     /// To be roused when an adapter's thread leaves something.
     ready: OnceLock<Arc<Ready>>,
@@ -29,15 +41,32 @@ impl QueueHost {
 
     /// Takes the I/O that was left, to the end of `into`.
     pub(crate) fn take(&self, into: &mut Vec<Request>) {
-        if self.has_left.load(Ordering::Relaxed) && self.has_left.swap(false, Ordering::SeqCst) {
-            into.append(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.has_left.load(Ordering::Relaxed) || !self.has_left.swap(false, Ordering::SeqCst) {
+            return;
         }
+        if let Left::Here(left) = &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner) {
+            into.append(left);
+        }
+    }
+
+    /// The queue ends: what was left is answered with an error, and what still comes (from a thread that
+    /// outlives its operation) is done at once, where it comes from.
+    pub(crate) fn end(&self) {
+        let left =
+            std::mem::replace(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner), Left::Ended);
+        drop(left);
     }
 }
 
 impl Host for QueueHost {
     fn submit(&self, request: Request) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        match &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner) {
+            Left::Here(left) => left.push(request),
+            Left::Ended => {
+                BlockingHost.submit(request);
+                return;
+            }
+        }
         self.has_left.store(true, Ordering::SeqCst);
         if let Some(ready) = self.ready.get() {
             ready.rouse();

@@ -120,6 +120,7 @@ impl<F: FileSystem> Queues<F> {
         let slots = (limits.requests_max as usize / queues).max(1);
         let (queue, ready) = self.session.queue(slots, host.clone(), Box::new(bell.clone()));
         host.rouses(ready.clone());
+        let ends = host.clone();
         let parts = dev::Parts {
             lines: dev::Lines { blocking, polling: polling.ok() },
             controls: self.controls.clone(),
@@ -140,6 +141,7 @@ impl<F: FileSystem> Queues<F> {
             if gate.recv().is_ok() {
                 dev::Server::new(parts, queue).run();
             }
+            ends.end();
             drop(running);
         })?;
         Ok(())
@@ -152,6 +154,7 @@ impl<F: FileSystem> Queues<F> {
         let slots = (limits.requests_max as usize / queues).max(limits.uring_entries_max.into());
         let (queue, ready) = self.session.queue(slots, host.clone(), Box::new(bell.clone()));
         host.rouses(ready.clone());
+        let ends = host.clone();
         let parts = uring::Parts {
             device: self.device.clone(),
             number,
@@ -173,6 +176,7 @@ impl<F: FileSystem> Queues<F> {
                     if gate.recv().is_ok() {
                         server.run();
                     }
+                    ends.end();
                 }
                 Err(error) => {
                     let _ = report.send(Err(error));

@@ -199,6 +199,10 @@ impl Notifier {
         }
         let place = queue.places.get(&notice).map(|place| (place - queue.taken) as usize);
         if let Some(pending) = place.and_then(|place| queue.waiting.get_mut(place)) {
+            // Most senders do not wait: those are not collected without bound.
+            if pending.waiting.len() == pending.waiting.capacity() {
+                pending.waiting.retain(Promise::is_awaited);
+            }
             pending.waiting.push(promise);
             return confirmation;
         }
@@ -287,6 +291,19 @@ mod tests {
         assert_eq!(notifier.next().unwrap().notice, Notice::Attributes { inode: 5 });
         notifier.contents(5);
         assert!(matches!(notifier.next().unwrap().notice, Notice::Contents { .. }), "sent ones do not merge");
+    }
+
+    #[test]
+    fn merged_notices_that_nobody_waits_for_take_no_room() {
+        let notifier = Notifier::new(10);
+        let first = notifier.contents(5);
+        for _ in 0..10_000 {
+            drop(notifier.contents(5));
+        }
+        let sent = notifier.next().unwrap();
+        assert!(sent.waiting.len() < 100, "{} promises", sent.waiting.len());
+        sent.confirm(Ok(Vec::new()));
+        assert!(first.wait().is_ok());
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(crate) fn promise<T>() -> (Promise<T>, Promised<T>) {
 }
 
 impl<T> Promise<T> {
+    /// Whether somebody still waits, or may.
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     pub(crate) fn keep(self, value: T) {
         self.0.lock().value = Some(value);
     }

@@ -13,7 +13,8 @@ pub enum Source {
     #[default]
     Handler,
     /// A local file holds exactly these bytes. The kernel reads and writes it itself where it may
-    /// (passthrough), else Wharf does; `read` and `write` are not asked.
+    /// (passthrough), else Wharf does; `read` and `write` are not asked, but for writes that must clear
+    /// privileges (`KILL_PRIVILEGES`). All opens of one node have the same sort of source.
     ///
     /// The descriptor must allow what the open file allows.
     Backing(Arc<OwnedFd>),

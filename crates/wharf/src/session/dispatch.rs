@@ -193,8 +193,11 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let open = self.open(handle, &node, false)?;
                 let len = op.data.len();
                 let written = match open.source() {
-                    Source::Handler => fs.write(cx, open.file(), op).await?,
-                    Source::Backing(backing) => cx.io().write(backing, op.offset, op.data).await?,
+                    // What has to clear privileges too is for the file system, wherever the bytes are.
+                    Source::Backing(backing) if !op.kill_privileges => {
+                        cx.io().write(backing, op.offset, op.data).await?
+                    }
+                    Source::Handler | Source::Backing(_) => fs.write(cx, open.file(), op).await?,
                 };
                 if written > len {
                     return Err(Error::io("writing: the file system claims more bytes than it was given"));
