@@ -18,7 +18,7 @@ use super::{Error, helper, point};
 
 const CONTROL: &str = "/sys/fs/fuse/connections";
 /// Looking for holders is a courtesy; it must not keep anybody waiting.
-const SEARCH_MS: u64 = 250;
+const SEARCH_MS: u64 = 1_000;
 const HOLDERS_MAX: usize = 3;
 
 /// How a mount is taken away.
