@@ -13,6 +13,8 @@ const SETTLE: Duration = Duration::from_millis(150);
 
 pub struct Bench {
     span: Duration,
+    /// One pass only, and none before it.
+    once: bool,
     server: Option<u32>,
 }
 
@@ -84,14 +86,14 @@ impl Stopwatch {
         Self {
             machine: clock::machine_busy(),
             server: server.and_then(clock::process_cpu),
-            client: clock::process_cpu(std::process::id()).unwrap_or_default(),
+            client: clock::own_cpu(),
             began: Instant::now(),
         }
     }
 
     fn stop(self, server: Option<u32>, into: &mut Spent) {
         into.wall += self.began.elapsed();
-        let client = clock::process_cpu(std::process::id()).unwrap_or_default();
+        let client = clock::own_cpu();
         into.client += client.saturating_sub(self.client);
         if let (Some(before), Some(after)) = (self.server, server.and_then(clock::process_cpu)) {
             into.server += after.saturating_sub(before);
@@ -128,8 +130,8 @@ impl Measured {
 }
 
 impl Bench {
-    pub fn new(seconds: f64, server: Option<u32>) -> Self {
-        Self { span: Duration::from_secs_f64(seconds), server }
+    pub fn new(seconds: f64, once: bool, server: Option<u32>) -> Self {
+        Self { span: Duration::from_secs_f64(seconds), once, server }
     }
 
     fn threads_of_server(&self) -> usize {
@@ -191,19 +193,22 @@ impl Bench {
         })
     }
 
-    /// One pass after another, `between` untimed before each. The first pass only warms up.
+    /// One pass after another, `between` untimed before each. With `warm` the first only warms up.
     pub fn passes(
         &self,
+        warm: bool,
         operations_per_pass: u64,
         bytes_per_operation: u64,
         mut between: impl FnMut() -> Result<()>,
         mut pass: impl FnMut() -> Result<()>,
     ) -> Result<Measured> {
-        between()?;
-        pass()?;
+        if warm && !self.once {
+            between()?;
+            pass()?;
+        }
         let (mut spent, mut latencies) = (Spent::default(), Histogram::new());
         let (mut operations, mut server_threads) = (0, 0);
-        while spent.wall < self.span {
+        while operations == 0 || (spent.wall < self.span && !self.once) {
             between()?;
             let watch = Stopwatch::start(self.server);
             let began = Instant::now();

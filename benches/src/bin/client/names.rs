@@ -69,7 +69,7 @@ pub fn list(dir: &Path, buffer_bytes: usize, bench: &Bench) -> Result<Measured> 
     if names < tiny::MANY_FILES as usize {
         return Err(format!("only {names} names are listed").into());
     }
-    bench.passes(1, 0, || Ok(()), || list_all(&directory(&path)?, &mut buffer, |_| ()))
+    bench.passes(true, 1, 0, || Ok(()), || list_all(&directory(&path)?, &mut buffer, |_| ()))
 }
 
 pub fn list_stat(dir: &Path, bench: &Bench) -> Result<Measured> {
@@ -79,7 +79,7 @@ pub fn list_stat(dir: &Path, bench: &Bench) -> Result<Measured> {
         std::thread::sleep(FORGOTTEN);
         Ok(())
     };
-    bench.passes(1, 0, forget, || {
+    bench.passes(true, 1, 0, forget, || {
         let many = directory(&path)?;
         let mut names = Vec::with_capacity(tiny::MANY_FILES as usize);
         list_all(&many, &mut buffer, |entries| names.extend(names_in(entries).map(CStr::to_owned)))?;

@@ -1,7 +1,7 @@
 //! Reads: waiting for each, many at a time by one task, through the page cache, and of a slow file.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use io_uring::{IoUring, opcode, types};
@@ -9,7 +9,7 @@ use rustix::fs::{Advice, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use wharf_benches::works::Order;
+use wharf_benches::works::{Order, source};
 
 use crate::Result;
 use crate::measure::{Bench, Measured};
@@ -142,30 +142,46 @@ pub fn first(dir: &Path, bench: &Bench) -> Result<Measured> {
     let forget = || -> Result<()> {
         Ok(rustix::fs::fadvise(open(&path, OFlags::empty())?, 0, None, Advice::DontNeed)?)
     };
-    let measured = bench.passes(FIRST_READ_BYTES / STEP_BYTES as u64, STEP_BYTES as u64, forget, || {
-        let file = open(&path, OFlags::empty())?;
-        for at in (0..FIRST_READ_BYTES).step_by(STEP_BYTES) {
-            expect(rustix::io::pread(&file, buffer.get(), at)?, STEP_BYTES)?;
-        }
-        Ok(())
-    });
+    let measured =
+        bench.passes(true, FIRST_READ_BYTES / STEP_BYTES as u64, STEP_BYTES as u64, forget, || {
+            let file = open(&path, OFlags::empty())?;
+            for at in (0..FIRST_READ_BYTES).step_by(STEP_BYTES) {
+                expect(rustix::io::pread(&file, buffer.get(), at)?, STEP_BYTES)?;
+            }
+            Ok(())
+        });
     forget()?;
     measured
 }
 
-pub fn cached(dir: &Path, bench: &Bench) -> Result<Measured> {
-    const HELD_BYTES: u64 = 64 << 20;
-    let path = dir.join("cached");
-    let mut buffer = Aligned::new(1 << 20);
-    let file = open(&path, OFlags::empty())?;
-    for at in (0..HELD_BYTES).step_by(1 << 20) {
-        expect(rustix::io::pread(&file, buffer.get(), at)?, 1 << 20)?;
+/// Of the tiny file system its cached file, of a mirrored directory the file made for it.
+fn held(dir: &Path) -> PathBuf {
+    let file = dir.join(source::FILE);
+    if file.exists() { file } else { dir.join("cached") }
+}
+
+pub fn cached(dir: &Path, bytes: usize, order: Order, bench: &Bench) -> Result<Measured> {
+    const STEP_BYTES: usize = 1 << 20;
+    let file = open(&held(dir), OFlags::empty())?;
+    let mut buffer = Aligned::new(STEP_BYTES);
+    for at in (0..source::FILE_BYTES).step_by(STEP_BYTES) {
+        expect(rustix::io::pread(&file, buffer.get(), at)?, STEP_BYTES)?;
     }
     let file = &file;
-    bench.steady(1, PAGE_BYTES as u64, |number| {
-        let mut offsets = Offsets::new(Order::Random, PAGE_BYTES, HELD_BYTES, number);
-        let mut buffer = Aligned::new(PAGE_BYTES);
-        Ok(move || expect(rustix::io::pread(file, buffer.get(), offsets.next())?, PAGE_BYTES))
+    bench.steady(1, bytes as u64, |number| {
+        let mut offsets = Offsets::new(order, bytes, source::FILE_BYTES, number);
+        let mut buffer = Aligned::new(bytes);
+        Ok(move || expect(rustix::io::pread(file, buffer.get(), offsets.next())?, bytes))
+    })
+}
+
+pub fn write(dir: &Path, bytes: usize, bench: &Bench) -> Result<Measured> {
+    let file = rustix::fs::open(dir.join(source::FILE), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let file = &file;
+    bench.steady(1, bytes as u64, |number| {
+        let mut offsets = Offsets::new(Order::Sequential, bytes, source::FILE_BYTES, number);
+        let mut buffer = Aligned::new(bytes);
+        Ok(move || expect(rustix::io::pwrite(file, buffer.get(), offsets.next())?, bytes))
     })
 }
 

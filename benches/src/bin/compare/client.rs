@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wharf_benches::clock;
-use wharf_benches::works::{Named, Work};
+use wharf_benches::works::{Named, Work, source};
 
 use crate::mounts;
 use crate::options::Options;
 use crate::servers::Running;
 
 /// Beyond what the work itself takes, before it is called hung.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(60);
 
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,7 @@ fn error(what: impl fmt::Display) -> Error {
 pub struct Client {
     program: PathBuf,
     seconds: f64,
+    archive: PathBuf,
     calm: f64,
     patience: Duration,
     tries: usize,
@@ -60,15 +61,25 @@ impl Client {
         Self {
             program: options.places.programs.join("client"),
             seconds: options.seconds,
+            archive: options.places.archive(),
             calm: options.calm,
             patience: Duration::from_secs_f64(options.patience),
             tries: options.tries,
         }
     }
 
-    pub fn measure(&self, work: &Named, on: &Running) -> Result<Sample, Error> {
+    /// `renew` gives a freshly mounted server before each try of a work that wants one.
+    pub fn measure(
+        &self,
+        work: &Named,
+        on: &mut Running,
+        renew: impl Fn(&mut Running) -> crate::Result<()>,
+    ) -> Result<Sample, Error> {
         let mut calmest: Option<Sample> = None;
         for _ in 0..self.tries.max(1) {
+            if work.fresh {
+                renew(on).map_err(|error| Error { what: error.to_string(), hung: true })?;
+            }
             self.wait_for_calm();
             let sample = match work.work {
                 Work::Fio { bytes, depth } => self.fio(bytes, depth, on)?,
@@ -99,7 +110,7 @@ impl Client {
 
     fn own(&self, name: &str, on: &Running) -> Result<Sample, Error> {
         let mut command = Command::new(&self.program);
-        command.arg(name).arg(&on.point).arg(self.seconds.to_string());
+        command.arg(name).arg(&on.point).arg(self.seconds.to_string()).env(source::ARCHIVE_AT, &self.archive);
         if let Some(pid) = on.pid() {
             command.arg(pid.to_string());
         }

@@ -17,7 +17,7 @@ use std::error::Error;
 use std::path::Path;
 
 use tiny::Caching;
-use wharf_benches::works::{self, Named, Work};
+use wharf_benches::works::{self, Named, Served, Work};
 
 use client::Client;
 use options::Options;
@@ -26,38 +26,48 @@ use servers::{Kind, Running, SERVERS, Server};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The order of the modes; each needs servers started with it.
-const MODES: [Caching; 4] = [Caching::Kept, Caching::Attr0, Caching::Nothing, Caching::Brief];
+/// Each needs servers started for it.
+const GROUPS: [Served; 5] = [
+    Served::Tiny(Caching::Kept),
+    Served::Tiny(Caching::Attr0),
+    Served::Tiny(Caching::Nothing),
+    Served::Tiny(Caching::Brief),
+    Served::Mirror,
+];
 
 fn can(server: &Server, work: &Named) -> bool {
     match work.work {
         Work::Pending { .. } => server.kind != Kind::Native,
-        // The disc is not what is compared here.
-        Work::Read { .. } | Work::ReadDeep { .. } | Work::Fio { .. } | Work::FirstRead | Work::CachedRead => {
-            server.name != "ext4"
-        }
+        // It has only the directories: the disc is not what is compared.
+        Work::Read { .. }
+        | Work::ReadDeep { .. }
+        | Work::Fio { .. }
+        | Work::FirstRead
+        | Work::CachedRead { .. } => server.name != "ext4",
         _ => true,
     }
 }
 
 /// One work on all servers that are up. A server that hangs is taken down and missing from there on.
-fn measure(work: &Named, up: &mut Vec<Running>, client: &Client, results: &mut Results) {
+fn measure(work: &Named, up: &mut Vec<Running>, client: &Client, options: &Options, results: &mut Results) {
+    let renew = |running: &mut Running| running.renew(work.served, &options.places);
     let mut at = 0;
     while at < up.len() {
-        let running = &up[at];
+        let running = &mut up[at];
         if !can(running.server, work) {
             at += 1;
             continue;
         }
-        eprint!("\r\x1b[K{}: {} ", work.name, running.server.name);
-        match client.measure(work, running) {
+        let name = running.server.name;
+        eprint!("\r\x1b[K{}: {name} ", work.name);
+        match client.measure(work, running, renew) {
             Ok(sample) => {
-                results.add(work.name, running.server.name, sample);
+                results.add(work.name, name, sample);
                 at += 1;
             }
             Err(error) => {
-                eprintln!("\r\x1b[K{}: {}: {error}", work.name, running.server.name);
-                results.failed(work.name, running.server.name, &error.to_string());
+                eprintln!("\r\x1b[K{}: {name}: {error}", work.name);
+                results.failed(work.name, name, &error.to_string());
                 if error.hung {
                     up.remove(at).take_down();
                 } else {
@@ -68,13 +78,14 @@ fn measure(work: &Named, up: &mut Vec<Running>, client: &Client, results: &mut R
     }
 }
 
-fn round(number: usize, mode: Caching, works: &[&Named], options: &Options, results: &mut Results) {
+fn round(number: usize, group: Served, works: &[&Named], options: &Options, results: &mut Results) {
     let mut up = Vec::new();
-    let mut order: Vec<&Server> = SERVERS.iter().filter(|server| options.wants_server(server)).collect();
+    let mut order: Vec<&Server> =
+        SERVERS.iter().filter(|server| server.serves(group) && options.wants_server(server)).collect();
     let first = number % order.len().max(1);
     order.rotate_left(first);
     for server in order {
-        match Running::start(server, mode, &options.places) {
+        match Running::start(server, group, &options.places) {
             Ok(running) => up.push(running),
             Err(error) => {
                 eprintln!("\r\x1b[K{}: {error}", server.name);
@@ -82,12 +93,12 @@ fn round(number: usize, mode: Caching, works: &[&Named], options: &Options, resu
             }
         }
     }
-    if number == 0 && mode == Caching::Kept && options.idle {
-        results.idle = idle::measure(&up);
+    if number == 0 && matches!(group, Served::Tiny(Caching::Kept) | Served::Mirror) && options.idle {
+        results.idle.extend(idle::measure(&up));
     }
     let client = Client::new(options);
     for work in works {
-        measure(work, &mut up, &client, results);
+        measure(work, &mut up, &client, options, results);
     }
     for running in up {
         running.take_down();
@@ -98,13 +109,13 @@ fn run() -> Result<()> {
     let options = Options::parse()?;
     mounts::allow_uring()?;
     options.places.prepare()?;
-    let chosen: Vec<&Named> = works::TINY.iter().filter(|work| options.wants_work(work.name)).collect();
+    let chosen: Vec<&Named> = works::WORKS.iter().filter(|work| options.wants_work(work.name)).collect();
     let mut results = Results::new(&options);
     for number in 0..options.rounds {
-        for mode in MODES {
-            let works: Vec<&Named> = chosen.iter().copied().filter(|work| work.caching == mode).collect();
+        for group in GROUPS {
+            let works: Vec<&Named> = chosen.iter().copied().filter(|work| work.served == group).collect();
             if !works.is_empty() {
-                round(number, mode, &works, &options, &mut results);
+                round(number, group, &works, &options, &mut results);
             }
         }
         eprintln!("\r\x1b[Kround {} of {}", number + 1, options.rounds);

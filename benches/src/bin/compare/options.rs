@@ -1,6 +1,9 @@
 //! What was typed, and the places where things lie.
 
 use std::path::PathBuf;
+use std::process::Command;
+
+use wharf_benches::works;
 
 use crate::servers::{Kind, Server};
 use crate::{Result, mounts};
@@ -96,6 +99,15 @@ impl Places {
         self.mount("tmpfs").join("big")
     }
 
+    /// The directory that is mirrored, on the disc's file system.
+    pub fn source(&self) -> PathBuf {
+        self.out.join("source")
+    }
+
+    pub fn archive(&self) -> PathBuf {
+        self.mount("tmpfs").join(works::source::ARCHIVE)
+    }
+
     /// Takes away what an earlier run may have left, and fills the native directories.
     pub fn prepare(&self) -> Result<()> {
         mounts::detach_all_under(&self.out.join("mounts"));
@@ -115,7 +127,11 @@ impl Places {
                 std::fs::File::create(native.join(format!("many/file{number:05}")))?;
             }
         }
-        Ok(())
+        let _ = std::fs::remove_dir_all(self.source());
+        std::fs::create_dir_all(self.source())?;
+        let mut prepare = Command::new(self.programs.join("client"));
+        let done = prepare.arg("prepare").arg(self.source()).arg(self.archive()).status()?;
+        if done.success() { Ok(()) } else { Err("the tree to be mirrored was not made".into()) }
     }
 
     pub fn clean(&self) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::json;
-use wharf_benches::works::{Goal, Named, TINY, Work};
+use wharf_benches::works::{Goal, Named, Served, WORKS};
 
 use crate::Result;
 use crate::client::Sample;
@@ -43,15 +43,6 @@ fn short(value: f64) -> String {
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
         v => format!("{v:.2}"),
-    }
-}
-
-/// Large transfers are told in bytes, all others in operations.
-fn in_bytes(work: Work) -> bool {
-    match work {
-        Work::Read { bytes, .. } | Work::ReadDeep { bytes, .. } => bytes > 4096,
-        Work::FirstRead => true,
-        _ => false,
     }
 }
 
@@ -108,14 +99,15 @@ impl Results {
     }
 
     fn rates(&self, work: &Named) -> Rates {
-        let rate =
-            |sample: &Sample| if in_bytes(work.work) { sample.gb_per_s } else { sample.operations_per_s };
+        let rate = |sample: &Sample| {
+            if work.work.is_told_in_bytes() { sample.gb_per_s } else { sample.operations_per_s }
+        };
         let Some(servers) = self.samples.get(work.name) else { return Rates::new() };
         servers.iter().map(|(server, samples)| (*server, samples.iter().map(rate).collect())).collect()
     }
 
     fn works(&self) -> impl Iterator<Item = &'static Named> {
-        TINY.iter().filter(|work| self.samples.contains_key(work.name))
+        WORKS.iter().filter(|work| self.samples.contains_key(work.name))
     }
 
     pub fn markdown(&self) -> String {
@@ -138,10 +130,29 @@ impl Results {
     }
 
     fn summary(&self, text: &mut String) {
-        text.push_str("Ratios are medians of the rounds' own ratios (least…most). Goal: of the best peer, if nothing else is said.\n\n");
-        text.push_str("| work | dev | uring | auto | best peer | auto ÷ peer | best Wharf ÷ peer | ÷ native | goal | |\n");
-        text.push_str("|---|--:|--:|--:|---|--:|--:|--:|---|---|\n");
-        for work in self.works() {
+        text.push_str(
+            "Ratios are medians of the rounds' own ratios (least…most). Goal: of the best peer, if nothing else is \
+             said. Large transfers in GB/s, all else per second.\n",
+        );
+        let tiny = [["wharf-dev", "dev"], ["wharf-uring", "uring"], ["wharf-auto", "auto"]];
+        let mirror = [["mirror-dev", "dev"], ["mirror-uring", "uring"], ["mirror-through", "passthrough"]];
+        self.summary_of(tiny, |served| served != Served::Mirror, text);
+        self.summary_of(mirror, |served| served == Served::Mirror, text);
+    }
+
+    /// `columns` are servers of Wharf and how they are headed; the last is the one that a user gets unasked.
+    fn summary_of(&self, columns: [[&str; 2]; 3], belongs: impl Fn(Served) -> bool, text: &mut String) {
+        let works: Vec<_> = self.works().filter(|work| belongs(work.served)).collect();
+        if works.is_empty() {
+            return;
+        }
+        let [a, b, c] = columns.map(|[_, head]| head);
+        let _ = write!(
+            text,
+            "\n| work | {a} | {b} | {c} | best peer | {c} ÷ peer | best Wharf ÷ peer | ÷ native | goal | |\n\
+             |---|--:|--:|--:|---|--:|--:|--:|---|---|\n"
+        );
+        for work in works {
             let rates = self.rates(work);
             let of = |server: &str| rates.get(server).map_or("".into(), |rates| short(median(rates.clone())));
             let wharf = best(&rates, Kind::Wharf);
@@ -151,7 +162,7 @@ impl Results {
             let over = |ours: Option<&[f64]>, theirs: Option<(&str, &[f64])>| Ratio::of(ours?, theirs?.1);
             let show = |ratio: &Option<Ratio>| ratio.as_ref().map_or(String::new(), Ratio::to_string);
             let ours = wharf.map(|(_, rates)| rates);
-            let auto = rates.get("wharf-auto").map(Vec::as_slice);
+            let auto = rates.get(columns[2][0]).map(Vec::as_slice);
             let (reached, goal) = match work.goal {
                 Goal::BestPeer(goal) => (over(ours, peer), format!("{goal}")),
                 Goal::Peer(name, goal) => (
@@ -176,9 +187,9 @@ impl Results {
                 text,
                 "| {} | {} | {} | {} | {} {} | {} | {} | {} | {goal} | {verdict} |",
                 work.what,
-                of("wharf-dev"),
-                of("wharf-uring"),
-                of("wharf-auto"),
+                of(columns[0][0]),
+                of(columns[1][0]),
+                of(columns[2][0]),
                 peer.map_or("", |(server, _)| server),
                 peer.map_or(String::new(), |(_, rates)| short(median(rates.to_vec()))),
                 show(&over(auto, peer)),
@@ -190,7 +201,7 @@ impl Results {
 
     fn detail(&self, work: &Named, text: &mut String) {
         let Some(servers) = self.samples.get(work.name) else { return };
-        let unit = if in_bytes(work.work) { "GB/s" } else { "per s" };
+        let unit = if work.work.is_told_in_bytes() { "GB/s" } else { "per s" };
         let _ = write!(
             text,
             "\n### {} (`{}`)\n\n| server | {unit} | least…most | p50 us | p99 us | server CPU us | client CPU us \
