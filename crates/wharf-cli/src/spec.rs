@@ -3,7 +3,7 @@
 //! A closed set: whoever adds a file system adds a variant here and follows the compiler to where it is made.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
 use crate::sizes;
@@ -120,15 +120,6 @@ fn without_scheme(typed: &OsStr) -> String {
             format!("`{shown}` does not say what serves it; to show that directory write mirror:{shown}")
         }
         _ => format!("`{shown}` does not say what to mount; use {KNOWN}"),
-    }
-}
-
-/// Specs come from a command line, so they are bytes.
-impl TryFrom<OsString> for Spec {
-    type Error = String;
-
-    fn try_from(typed: OsString) -> Result<Spec, String> {
-        Spec::parse(OsStr::from_bytes(&typed.into_vec()))
     }
 }
 

@@ -58,6 +58,21 @@ fn a_transport_that_was_not_asked_for_by_name_is_explained() {
 }
 
 #[test]
+#[ignore = "FUSE over io_uring has to be off, for the whole machine; scripts/test switches it off for this"]
+fn without_rings_the_same_command_mounts_by_dev_and_says_why() {
+    let switch = fs::read_to_string("/sys/module/fuse/parameters/enable_uring").unwrap_or_default();
+    assert_ne!(switch, "Y\n", "FUSE over io_uring is on");
+    let room = Room::new();
+    let line = room.daemon(&[]);
+    assert!(line.contains("(dev, as the kernel does not offer FUSE over io_uring)"), "{line}");
+    fs::write(room.at("point/file"), "some bytes").expect("the mount answers");
+    wharf(&["unmount", &room.point()]).succeeded();
+    let sentence = wharf(&["mount", "memory:", &room.point(), "--transport", "uring"]).failed(1);
+    assert!(sentence.contains("enable_uring"), "{sentence}");
+    assert!(!room.mounted());
+}
+
+#[test]
 fn what_is_mounted_is_listed() {
     let room = Room::new();
     assert_eq!(room.listed(), None);
