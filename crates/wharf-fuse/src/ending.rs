@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use wharf::session::{Completion, Queue};
+
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -38,6 +40,22 @@ impl Ending {
 
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+    }
+
+    /// Does to a queue what the phase demands; given-up operations go to `done`. True when it has nothing more
+    /// to do.
+    pub(crate) fn enforce(&self, queue: &mut impl Queue, done: &mut dyn FnMut(Completion)) -> bool {
+        match self.phase() {
+            Phase::Serve => false,
+            Phase::Cancel => {
+                queue.cancel_all();
+                false
+            }
+            Phase::Abandon => {
+                queue.abandon(done);
+                true
+            }
+        }
     }
 
     /// Counts a thread as running until the guard is dropped.

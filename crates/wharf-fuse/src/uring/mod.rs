@@ -289,19 +289,10 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
 
     /// Carries out an enforced end. True when there is nothing more to do.
     fn end(&mut self) -> bool {
-        match self.parts.ending.phase() {
-            Phase::Serve => false,
-            Phase::Cancel => {
-                self.queue.cancel_all();
-                false
-            }
-            Phase::Abandon => {
-                let mut given_up = Vec::new();
-                self.queue.abandon(&mut |completion| given_up.push(completion));
-                given_up.into_iter().for_each(|completion| self.answer(completion));
-                true
-            }
-        }
+        let mut given_up = Vec::new();
+        let over = self.parts.ending.enforce(&mut self.queue, &mut |completion| given_up.push(completion));
+        given_up.into_iter().for_each(|completion| self.answer(completion));
+        over
     }
 }
 
