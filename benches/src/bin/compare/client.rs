@@ -136,16 +136,16 @@ impl Client {
         command.arg(format!("--runtime={}", self.seconds)).arg(format!("--bs={bytes}"));
         command.arg(format!("--iodepth={depth}")).arg("--filename").arg(on.point.join("big"));
         let server = || on.pid().and_then(clock::process_cpu).unwrap_or_default();
-        let (before, machine) = (server(), clock::machine_busy());
+        let (before, own, machine) = (server(), clock::own_cpu(), clock::machine_busy());
         let began = Instant::now();
         let said = self.run(command, on)?;
         let spent = (server() - before).as_secs_f64();
         let wall = began.elapsed().as_secs_f64();
+        let client = clock::own_cpu().saturating_sub(own).as_secs_f64();
         let machine = clock::machine_busy().saturating_sub(machine).as_secs_f64();
         let job = &said["jobs"][0];
         let number = |value: &Value| value.as_f64().unwrap_or_default();
         let operations = number(&job["read"]["total_ios"]).max(1.0);
-        let client = (number(&job["usr_cpu"]) + number(&job["sys_cpu"])) / 100.0 * wall;
         let quantiles = &job["read"]["clat_ns"]["percentile"];
         Ok(Sample {
             operations_per_s: number(&job["read"]["iops"]),
@@ -155,8 +155,7 @@ impl Client {
             server_cpu_us: spent * 1e6 / operations,
             client_cpu_us: client * 1e6 / operations,
             server_threads: on.pid().map_or(0, clock::process_threads) as f64,
-            // Its workers in the kernel are not in its own figures, so what others used is not known well.
-            others: ((machine - spent) / wall / clock::cpus() as f64 - 0.5).max(0.0),
+            others: ((machine - spent - client) / wall / clock::cpus() as f64).max(0.0),
         })
     }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use wharf_benches::works;
 
-use crate::servers::{Kind, Server};
+use crate::servers::{Kind, SERVERS, Server};
 use crate::{Result, mounts};
 
 const USAGE: &str = "usage: compare [--rounds N] [--seconds S] [--only WORK,…] [--servers NAME,…] [--calm PART] \
@@ -77,15 +77,22 @@ impl Options {
     }
 
     pub fn wants_work(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|start| name.starts_with(start.as_str()))
+        let known = || works::WORKS.iter().map(|work| work.name);
+        self.only.is_empty() || self.only.iter().any(|word| means(word, name, known()))
     }
 
     pub fn wants_server(&self, server: &Server) -> bool {
+        let known = || SERVERS.iter().map(|server| server.name);
         if self.servers.is_empty() {
             return server.kind != Kind::Extra;
         }
-        self.servers.iter().any(|start| server.name.starts_with(start.as_str()))
+        self.servers.iter().any(|word| means(word, server.name, known()))
     }
+}
+
+/// A name in full means that one; a part means all that begin with it.
+fn means(word: &str, name: &str, mut known: impl Iterator<Item = &'static str>) -> bool {
+    if known.any(|known| known == word) { name == word } else { name.starts_with(word) }
 }
 
 impl Places {
