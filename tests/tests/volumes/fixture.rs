@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wharf_drivers::{memory, mirror};
-use wharf_fuse::mount::{Allow, Mode, Options};
+use wharf_fuse::mount::{Allow, Error, Mode, Options};
 use wharf_fuse::{Mount, Transport, Volume};
 use wharf_tests::needs::Needs;
 
@@ -85,9 +85,13 @@ impl Mounted {
         self.volume.as_ref().expect("mounted until dropped")
     }
 
-    /// Unmounts, which must work.
+    /// Unmounts, which must work; in a while, if a program elsewhere looks at every mount of the machine just now.
     pub(crate) fn end(&self) {
-        self.volume().unmount(Mode::Clean).expect("to unmount what nobody uses any more");
+        until("a clean unmount", Duration::from_secs(10), || match self.volume().unmount(Mode::Clean) {
+            Ok(()) => true,
+            Err(Error::Busy { .. }) => false,
+            Err(error) => panic!("unmounting what nobody uses any more: {error}"),
+        });
     }
 }
 

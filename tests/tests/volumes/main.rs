@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fixture::{DRIVERS, Driver, Mounted, TRANSPORTS};
 use wharf_fuse::Transport;
-use wharf_fuse::mount::Mode;
+
 use wharf_tests::pjd::{self, Who};
 use wharf_tests::{cases, programs};
 
@@ -108,6 +108,6 @@ fn nothing_is_remembered_of_a_volume_that_was_emptied() {
         fixture::until("every node is forgotten", Duration::from_secs(10), || {
             mounted.volume().counts() == (0, 0)
         });
-        mounted.volume().unmount(Mode::Clean).expect("to unmount");
+        mounted.end();
     }
 }
