@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates of ours, and those of ours that each may know.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("wharf-mem", &[]),
     ("wharf", &["wharf-mem"]),
     ("wharf-fuse", &["wharf", "wharf-mem"]),
+    ("wharf-direct", &["wharf", "wharf-mem"]),
     ("wharf-drivers", &["wharf"]),
     ("wharf-cli", &["wharf", "wharf-drivers", "wharf-fuse"]),
 ];
@@ -34,10 +35,11 @@ const MODULES: [(&str, &str, &[&str]); 9] = [
 const ALONE: [(&str, &str); 2] = [("wharf-fuse", "wire"), ("wharf-drivers", "mirror")];
 
 /// How each crate is held to safe code, and its files that are not.
-const UNSAFE: [(&str, &str, &[&str]); 5] = [
+const UNSAFE: [(&str, &str, &[&str]); 6] = [
     ("wharf-mem", "", &["copy.rs", "mapping.rs", "payload.rs", "window.rs"]),
     ("wharf", "#![forbid(unsafe_code)]", &[]),
     ("wharf-fuse", "#![deny(unsafe_code)]", &["device.rs", "io_ring.rs", "uring/entry.rs", "uring/mod.rs"]),
+    ("wharf-direct", "#![deny(unsafe_code)]", &[]),
     ("wharf-drivers", "#![deny(unsafe_code)]", &["mirror/syscalls.rs"]),
     ("wharf-cli", "#![forbid(unsafe_code)]", &[]),
 ];

@@ -1,0 +1,13 @@
+//! A reader's end.
+//!
+//! [`Reader::attach`] takes an open file. Where the file is one of a volume that offers a direct path the reader
+//! uses that; everywhere else it reads the file itself, and the caller sees no difference but the time it takes.
+
+mod fallback;
+mod many;
+mod reader;
+mod view;
+
+pub use many::Piece;
+pub use reader::Reader;
+pub use view::View;
