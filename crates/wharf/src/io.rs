@@ -12,7 +12,7 @@ use wharf_mem::{Data, OwnedData, OwnedWindow, Window};
 
 use crate::context::Host;
 use crate::error::{Error, Result};
-use crate::promise::{Promise, promise};
+use crate::promise::{Promise, Promised, promise};
 
 /// The queue's I/O, from [`Context::io`](crate::Context::io).
 ///
@@ -50,10 +50,15 @@ impl Io<'_> {
         self.run(Transfer::Fsync { file: file.clone(), data_only }).await.map(drop)
     }
 
-    async fn run(self, transfer: Transfer) -> Result<usize> {
+    /// Begins an I/O. What the kernel says of it comes later.
+    pub(crate) fn begin(self, transfer: Transfer) -> Promised<io::Result<usize>> {
         let (promise, promised) = promise();
         self.host.submit(Request { transfer, done: 0, promise });
-        match promised.await {
+        promised
+    }
+
+    async fn run(self, transfer: Transfer) -> Result<usize> {
+        match self.begin(transfer).await {
             Some(result) => Ok(result?),
             None => Err(Error::io("waiting for an I/O that the queue gave up")),
         }
@@ -123,19 +128,23 @@ impl Request {
     /// Reports what the kernel said: bytes moved, or an error. Returns the request again when there is
     /// more to move, to be handed to the kernel once more.
     pub fn completed(mut self, result: io::Result<usize>) -> Option<Request> {
-        match result {
+        let result = match result {
             Ok(moved) => {
                 let len = self.transfer.len();
                 self.done = (self.done + moved).min(len);
                 if moved > 0 && self.done < len {
                     return Some(self);
                 }
-                self.promise.keep(Ok(self.done));
+                Ok(self.done)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Some(self),
-            Err(_) if self.done > 0 => self.promise.keep(Ok(self.done)),
-            Err(error) => self.promise.keep(Err(error)),
-        }
+            Err(_) if self.done > 0 => Ok(self.done),
+            Err(error) => Err(error),
+        };
+        let Request { transfer, promise, .. } = self;
+        // First, so that who waits finds the bytes free.
+        drop(transfer);
+        promise.keep(result);
         None
     }
 }

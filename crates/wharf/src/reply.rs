@@ -1,12 +1,13 @@
 //! What a file system answers, where a plain value would not do.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::{Attributes, Entry, Kind, Name};
+use crate::{Attributes, Entry, Extents, Kind, Name};
 
 /// Where the bytes of an open file are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Source {
     /// `read` and `write` are asked.
@@ -18,6 +19,19 @@ pub enum Source {
     ///
     /// The descriptor must allow what the open file allows.
     Backing(Arc<OwnedFd>),
+    /// The bytes lie in runs on a disc. Wharf reads them from there, all runs of a read at once and straight into
+    /// the reply; `read` is not asked, `write` is.
+    Extents(Arc<dyn Extents>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Handler => f.write_str("Handler"),
+            Source::Backing(file) => f.debug_tuple("Backing").field(file).finish(),
+            Source::Extents(extents) => f.debug_tuple("Extents").field(extents.disc()).finish(),
+        }
+    }
 }
 
 /// What the kernel keeps of a file's contents.

@@ -4,6 +4,7 @@
 
 mod pending;
 mod probe;
+mod scattered;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -13,7 +13,7 @@ use crate::{Capabilities, Created, Entry, FileSystem, HandleId, NodeId, Opened, 
 use super::handles::OpenFile;
 use super::listing::{EntryForm, Listing, counted};
 use super::reply::{EntryReply, OpenReply, Reply, Request};
-use super::{Operation, Protocol, Session};
+use super::{Operation, Protocol, Session, scatter};
 
 /// Longest target of a symbolic link that the kernel takes.
 const TARGET_BYTES_MAX: usize = 4095;
@@ -180,12 +180,20 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::Tmpfile { op } => self.created(fs.tmpfile(cx, &node, op).await?),
             O::Read { handle, op } => {
                 let open = self.open(handle, &node, false)?;
-                let window = window(lease, op.size as usize)?;
-                let room = window.len();
-                let op = op::Read { size: room as u32, ..op };
+                let size = op.size as usize;
+                let room = lease.as_ref().map_or(0, |lease| lease.len().min(size));
                 let read = match open.source() {
-                    Source::Handler => fs.read(cx, open.file(), op, window).await?,
-                    Source::Backing(backing) => cx.io().read(backing, op.offset, window).await?,
+                    Source::Handler => {
+                        let op = op::Read { size: room as u32, ..op };
+                        fs.read(cx, open.file(), op, window(lease, size)?).await?
+                    }
+                    Source::Backing(backing) => {
+                        cx.io().read(backing, op.offset, window(lease, size)?).await?
+                    }
+                    // In a box, or every operation's future had room for it.
+                    Source::Extents(extents) => {
+                        Box::pin(scatter::read(cx.io(), &**extents, op.offset, lease, size)).await?
+                    }
                 };
                 bytes(read, room)
             }
@@ -197,7 +205,9 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                     Source::Backing(backing) if !op.kill_privileges => {
                         cx.io().write(backing, op.offset, op.data).await?
                     }
-                    Source::Handler | Source::Backing(_) => fs.write(cx, open.file(), op).await?,
+                    Source::Handler | Source::Backing(_) | Source::Extents(_) => {
+                        fs.write(cx, open.file(), op).await?
+                    }
                 };
                 if written > len {
                     return Err(Error::io("writing: the file system claims more bytes than it was given"));
@@ -322,7 +332,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             // The transport is told of closed files only.
             _ if directory => None,
             Source::Backing(backing) => self.protocol.backing_open(node, backing, cache),
-            Source::Handler => {
+            Source::Handler | Source::Extents(_) => {
                 self.protocol.handler_open(node);
                 None
             }

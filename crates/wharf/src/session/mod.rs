@@ -19,6 +19,7 @@ mod operation;
 mod queue;
 mod ready;
 mod reply;
+mod scatter;
 
 use std::fmt;
 use std::os::fd::OwnedFd;

@@ -10,4 +10,5 @@ mod lookups;
 mod path;
 mod path_echo;
 mod paths;
+mod scatter;
 mod script;
