@@ -12,12 +12,13 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
 use crate::error::{Error, Kind, Result};
 use crate::op::PollWaker;
 use crate::promise::{Promise, Promised, promise};
+use crate::session::Watch;
 
 /// One notice. Nodes are named by their inode numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -167,6 +168,7 @@ struct Shared {
     queue: Mutex<Queue>,
     came: Condvar,
     notices_max: usize,
+    watch: OnceLock<Arc<dyn Watch>>,
 }
 
 #[derive(Debug, Default)]
@@ -181,8 +183,12 @@ struct Queue {
 impl Notifier {
     /// A queue of at most `notices_max` notices.
     pub fn new(notices_max: u32) -> Notifier {
-        let shared =
-            Shared { queue: Mutex::default(), came: Condvar::new(), notices_max: notices_max as usize };
+        let shared = Shared {
+            queue: Mutex::default(),
+            came: Condvar::new(),
+            notices_max: notices_max as usize,
+            watch: OnceLock::new(),
+        };
         Notifier { shared: Arc::new(shared) }
     }
 
@@ -191,6 +197,9 @@ impl Notifier {
     /// A notice that waits already is not queued a second time: both are confirmed when it is sent. When
     /// there is no room the confirmation says so, and the kernel has not been told.
     pub fn send(&self, notice: Notice) -> Confirmation {
+        if let Notice::Contents { inode, range } = &notice {
+            self.changed(*inode, range);
+        }
         let (promise, promised) = promise();
         let confirmation = Confirmation(promised);
         let mut queue = self.lock();
@@ -220,6 +229,22 @@ impl Notifier {
         drop(queue);
         self.shared.came.notify_one();
         confirmation
+    }
+
+    /// Has `watch` told of changes of contents.
+    pub(crate) fn watch(&self, watch: Arc<dyn Watch>) {
+        let _ = self.shared.watch.set(watch);
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.shared.watch.get().is_some()
+    }
+
+    /// Tells whoever watches; nobody else.
+    pub(crate) fn changed(&self, inode: u64, range: &Range<u64>) {
+        if let Some(watch) = self.shared.watch.get() {
+            watch.changed(inode, range.clone());
+        }
     }
 
     /// All contents of a file changed, and its attributes.

@@ -10,8 +10,9 @@ use crate::context::Context;
 use crate::error::{Errno, Error, Kind};
 use crate::{Capabilities, Created, Entry, FileSystem, HandleId, NodeId, Opened, Source, op};
 
+use super::guest::{Asker, TICKET_COMMAND};
 use super::handles::OpenFile;
-use super::listing::{EntryForm, Listing, counted};
+use super::listing::{EntryForm, ListForm, Listing, counted};
 use super::reply::{EntryReply, OpenReply, Reply, Request};
 use super::{Operation, Protocol, Session, scatter};
 
@@ -51,11 +52,12 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         cx: &Context,
         request: Request<'_>,
         lease: Option<&mut Lease>,
+        asker: Asker<'_>,
     ) -> Result<Reply, Errno> {
         let name = request.operation.name();
         let answer = match self.refuse(&request.operation) {
             Some(errno) => return Err(errno),
-            None => self.dispatch(cx, request, lease).await,
+            None => self.dispatch(cx, request, lease, asker).await,
         };
         answer.map_err(|error| {
             if error.is_news() {
@@ -103,6 +105,8 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::Seek { .. } => (Capabilities::HOLES, Errno::ENOSYS),
             O::CopyRange { .. } => (Capabilities::WRITE | Capabilities::COPY_RANGE, Errno::ENOSYS),
             O::Bmap { .. } => (Capabilities::BMAP, Errno::ENOSYS),
+            // Wharf's own, whatever the file system knows.
+            O::Ioctl { op, .. } if op.command == TICKET_COMMAND => return None,
             O::Ioctl { .. } => (Capabilities::IOCTL, Errno::ENOTTY),
             O::Poll { .. } => (Capabilities::POLL, Errno::ENOSYS),
             O::Statx { .. } => (Capabilities::STATX, Errno::ENOSYS),
@@ -123,7 +127,13 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         (!self.can(needed)).then_some(otherwise)
     }
 
-    async fn dispatch(&self, cx: &Context, request: Request<'_>, lease: Option<&mut Lease>) -> Answer {
+    async fn dispatch(
+        &self,
+        cx: &Context,
+        request: Request<'_>,
+        lease: Option<&mut Lease>,
+        asker: Asker<'_>,
+    ) -> Answer {
         use Operation as O;
         let fs = &*self.fs;
         let id = request.node;
@@ -146,7 +156,11 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             }
             O::SetAttributes { handle, op } => {
                 let open = self.maybe_open(handle);
-                let attributes = fs.setattr(cx, &node, open.as_ref().map(|open| &open.file), op).await?;
+                let attributes = fs.setattr(cx, &node, open.as_ref().map(|open| &open.file), op).await;
+                if op.size.is_some() {
+                    self.changed(id, 0..u64::MAX, asker).await;
+                }
+                let attributes = attributes?;
                 Ok(Reply::Attributes(attributes, self.defaults.lifetimes.attributes))
             }
             O::Statx { handle, op } => {
@@ -172,12 +186,27 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let linked = self.node(linked)?;
                 Ok(Reply::Entry(self.count(fs.link(cx, &linked, &node, op).await?)?))
             }
-            O::Open { op } => Ok(Reply::Opened(self.opened(id, false, fs.open(cx, &node, op).await?))),
-            O::OpenDirectory { op } => {
-                Ok(Reply::Opened(self.opened(id, true, fs.opendir(cx, &node, op).await?)))
+            O::Open { op } => {
+                let opened = fs.open(cx, &node, op).await;
+                if op.flags.contains(op::OpenFlags::TRUNCATE) {
+                    self.changed(id, 0..u64::MAX, asker).await;
+                }
+                Ok(Reply::Opened(self.opened(id, false, op.flags, opened?, asker)))
             }
-            O::Create { op } => self.created(fs.create(cx, &node, op).await?),
-            O::Tmpfile { op } => self.created(fs.tmpfile(cx, &node, op).await?),
+            O::OpenDirectory { op } => {
+                let opened = fs.opendir(cx, &node, op).await?;
+                Ok(Reply::Opened(self.opened(id, true, op.flags, opened, asker)))
+            }
+            O::Create { op } => {
+                let created = self.created(op.flags, fs.create(cx, &node, op).await?, asker)?;
+                if let (Reply::Created(entry, _), true) =
+                    (&created, op.flags.contains(op::OpenFlags::TRUNCATE))
+                {
+                    self.changed(entry.node, 0..u64::MAX, asker).await;
+                }
+                Ok(created)
+            }
+            O::Tmpfile { op } => self.created(op.flags, fs.tmpfile(cx, &node, op).await?, asker),
             O::Read { handle, op } => {
                 let open = self.open(handle, &node, false)?;
                 let size = op.size as usize;
@@ -200,15 +229,22 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::Write { handle, op } => {
                 let open = self.open(handle, &node, false)?;
                 let len = op.data.len();
+                // Where it is appended the file system alone knows.
+                let append = op.flags.contains(op::OpenFlags::APPEND);
+                let range =
+                    if append { 0..u64::MAX } else { op.offset..op.offset.saturating_add(len as u64) };
                 let written = match open.source() {
                     // What has to clear privileges too is for the file system, wherever the bytes are.
                     Source::Backing(backing) if !op.kill_privileges => {
-                        cx.io().write(backing, op.offset, op.data).await?
+                        cx.io().write(backing, op.offset, op.data).await
                     }
                     Source::Handler | Source::Backing(_) | Source::Extents(_) => {
-                        fs.write(cx, open.file(), op).await?
+                        fs.write(cx, open.file(), op).await
                     }
                 };
+                // A write that failed may have changed something.
+                self.changed(id, range, asker).await;
+                let written = written?;
                 if written > len {
                     return Err(Error::io("writing: the file system claims more bytes than it was given"));
                 }
@@ -230,12 +266,20 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let open = self.open(handle, &node, true)?;
                 let form = if entries { EntryForm::Whole } else { EntryForm::Plain };
                 let window = window(lease, size as usize)?;
+                let list_form: Arc<dyn ListForm>;
+                let list_form = match asker {
+                    Asker::First => &self.list_form,
+                    Asker::Guest(guest) => {
+                        list_form = guest.clone();
+                        &list_form
+                    }
+                };
                 let (mut listing, cursor) = Listing::begin(
                     window,
                     form,
                     op.cursor,
                     self.nodes.inode(id),
-                    &self.list_form,
+                    list_form,
                     &self.nodes,
                     &self.defaults,
                 );
@@ -268,7 +312,9 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::Flock { handle, op } => done(fs.flock(cx, self.open(handle, &node, false)?.file(), op).await),
             O::Access { op } => done(fs.access(cx, &node, op).await),
             O::Fallocate { handle, op } => {
-                done(fs.fallocate(cx, self.open(handle, &node, false)?.file(), op).await)
+                let done = done(fs.fallocate(cx, self.open(handle, &node, false)?.file(), op).await);
+                self.changed(id, 0..u64::MAX, asker).await;
+                done
             }
             O::Seek { handle, op } => {
                 Ok(Reply::Offset(fs.lseek(cx, self.open(handle, &node, false)?.file(), op).await?))
@@ -276,10 +322,15 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::CopyRange { from, to, to_node, op, long } => {
                 let from = self.open(from, &node, false)?;
                 let to = self.open(to, &self.node(to_node)?, false)?;
-                let copied = fs.copy_file_range(cx, from.file(), to.file(), op).await?;
-                Ok(Reply::Copied(copied.min(op.len), long))
+                let copied = fs.copy_file_range(cx, from.file(), to.file(), op).await;
+                self.changed(to_node, op.to..op.to.saturating_add(op.len), asker).await;
+                Ok(Reply::Copied(copied?.min(op.len), long))
             }
             O::Bmap { op } => Ok(Reply::Block(fs.bmap(cx, &node, op).await?)),
+            O::Ioctl { handle, directory: false, op } if op.command == TICKET_COMMAND => {
+                self.ticket(cx, id, handle, lease).await
+            }
+            O::Ioctl { op, .. } if op.command == TICKET_COMMAND => Err(Error::new(Kind::Os(Errno::ENOTTY))),
             O::Ioctl { handle, directory, op } => {
                 let open = self.open(handle, &node, directory)?;
                 let window = window(lease, op.output_bytes_max as usize)?;
@@ -300,7 +351,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         self.capabilities.contains(needed)
     }
 
-    fn node(&self, id: NodeId) -> Result<F::Node, Error> {
+    pub(super) fn node(&self, id: NodeId) -> Result<F::Node, Error> {
         self.nodes.get(id).ok_or(Error::new(Kind::Stale))
     }
 
@@ -326,18 +377,26 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         Ok(counted(entry, &self.nodes, &self.defaults))
     }
 
-    fn opened(&self, node: NodeId, directory: bool, opened: Opened<F::File>) -> OpenReply {
+    fn opened(
+        &self,
+        node: NodeId,
+        directory: bool,
+        flags: op::OpenFlags,
+        opened: Opened<F::File>,
+        asker: Asker<'_>,
+    ) -> OpenReply {
         let Opened { file, source, cache, stream, parallel_direct_writes } = opened;
+        let guest = matches!(asker, Asker::Guest(_));
         let backing = match &source {
-            // The transport is told of closed files only.
-            _ if directory => None,
+            // The transport is told of its own files only, and of no directories.
+            _ if directory || guest => None,
             Source::Backing(backing) => self.protocol.backing_open(node, backing, cache),
             Source::Handler | Source::Extents(_) => {
                 self.protocol.handler_open(node);
                 None
             }
         };
-        let open = OpenFile { file, node, directory, source, backing };
+        let open = OpenFile { file, node, directory, flags, guest, source, backing };
         OpenReply {
             handle: self.handles.insert(open),
             cache,
@@ -349,9 +408,9 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         }
     }
 
-    fn created(&self, created: Created<F::Node, F::File>) -> Answer {
+    fn created(&self, flags: op::OpenFlags, created: Created<F::Node, F::File>, asker: Asker<'_>) -> Answer {
         let entry = self.count(created.entry)?;
-        Ok(Reply::Created(entry, self.opened(entry.node, false, created.opened)))
+        Ok(Reply::Created(entry, self.opened(entry.node, false, flags, created.opened, asker)))
     }
 
     pub(super) async fn released(&self, cx: &Context, open: &OpenFile<F::File>, op: op::Release) {
@@ -369,13 +428,13 @@ struct Closed<'a, F, P: Protocol> {
 
 impl<F, P: Protocol> Drop for Closed<'_, F, P> {
     fn drop(&mut self) {
-        if !self.open.directory {
+        if !self.open.directory && !self.open.guest {
             self.protocol.closed(self.open.node, self.open.backing);
         }
     }
 }
 
-fn window(lease: Option<&mut Lease>, len: usize) -> Result<Window<'_>, Error> {
+pub(super) fn window(lease: Option<&mut Lease>, len: usize) -> Result<Window<'_>, Error> {
     let window = lease.and_then(|lease| lease.window(len));
     window.ok_or(Error::io("taking the reply window: a write holds it"))
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::op::OpenFlags;
 use crate::{HandleId, NodeId, Source};
 
 use super::BackingId;
@@ -14,6 +15,9 @@ pub(crate) struct OpenFile<F> {
     pub(crate) file: F,
     pub(crate) node: NodeId,
     pub(crate) directory: bool,
+    pub(crate) flags: OpenFlags,
+    /// Opened by a guest: the first transport knows nothing of it.
+    pub(crate) guest: bool,
     pub(crate) source: Source,
     pub(crate) backing: Option<BackingId>,
 }
@@ -103,7 +107,9 @@ mod tests {
     use super::*;
 
     fn open(file: u32) -> OpenFile<u32> {
-        OpenFile { file, node: NodeId::ROOT, directory: false, source: Source::Handler, backing: None }
+        let flags = OpenFlags::empty();
+        let (node, source) = (NodeId::ROOT, Source::Handler);
+        OpenFile { file, node, directory: false, flags, guest: false, source, backing: None }
     }
 
     #[test]

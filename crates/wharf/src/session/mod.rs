@@ -12,6 +12,7 @@
 
 mod caught;
 mod dispatch;
+mod guest;
 mod handles;
 mod listing;
 mod nodes;
@@ -23,7 +24,7 @@ mod scatter;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wharf_mem::Data;
 
@@ -32,6 +33,7 @@ use crate::error::{Errno, Error, Result};
 use crate::notice::Notifier;
 use crate::{Cache, Caller, Capabilities, Defaults, FileSystem, Limits, NodeId, RequestId, op};
 
+pub use guest::{Guest, Pass, Serve, TICKET_BYTES, TICKET_COMMAND, Tickets, Watch};
 pub use listing::{EntryForm, Line, ListForm, Listing};
 pub use operation::Operation;
 pub use queue::{Arrival, Queue};
@@ -39,6 +41,7 @@ pub use ready::{Doorbell, Ready};
 pub use reply::{BackingId, Completion, EntryReply, OpenReply, Reply, Request};
 
 use caught::{caught, drop_caught};
+use guest::Asker;
 use handles::Handles;
 use nodes::Nodes;
 use queue::{Ended, SlotQueue, Work};
@@ -101,6 +104,7 @@ pub struct Session<F: FileSystem, P> {
     nodes: Nodes<F::Node>,
     handles: Handles<F::File>,
     notifier: Notifier,
+    tickets: OnceLock<Arc<dyn Tickets>>,
 }
 
 impl<F: FileSystem, P: Protocol> Session<F, P> {
@@ -113,6 +117,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             nodes: Nodes::new(fs.root()),
             handles: Handles::new(),
             notifier: Notifier::new(limits.notices_max),
+            tickets: OnceLock::new(),
             fs,
             list_form: protocol.clone(),
             protocol,
@@ -251,11 +256,11 @@ async fn run<F: FileSystem, P: Protocol>(
             let bytes = dispatch::data(&mut lease, len)?;
             let decoded = session.protocol.decode(&head, Some(bytes))?;
             let cx = cx(decoded.caller);
-            session.run(&cx, decoded, None).await
+            session.run(&cx, decoded, None, Asker::First).await
         } else {
             let decoded = session.protocol.decode(&head, None)?;
             let cx = cx(decoded.caller);
-            session.run(&cx, decoded, Some(&mut lease)).await
+            session.run(&cx, decoded, Some(&mut lease), Asker::First).await
         }
     }
     .await;

@@ -138,6 +138,20 @@ impl<N: Clone> Nodes<N> {
         Address { shard: shard_index, place: place as usize, generation: *generation }.id()
     }
 
+    /// Counts one lookup more of a node that is known. Returns its inode number.
+    pub(crate) fn hold(&self, id: NodeId) -> Option<u64> {
+        if id == NodeId::ROOT {
+            return self.root_inode.get().copied();
+        }
+        let address = Address::of(id)?;
+        let mut shard = self.write(address.shard);
+        let place =
+            shard.places.get_mut(address.place).filter(|place| place.generation == address.generation)?;
+        let known = place.known.as_mut()?;
+        known.lookups += 1;
+        Some(known.inode)
+    }
+
     /// Takes back `count` lookups; with the last one the node goes. More than were counted are taken as all.
     pub(crate) fn forget(&self, id: NodeId, count: u64) {
         let Some(address) = Address::of(id) else { return };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wharf_mem::Payload;
 
 use crate::error::{Errno, Result};
-use crate::session::{Arrival, Completion, Queue, Ready, Reply, Session, Setup, interrupt};
+use crate::session::{Arrival, Completion, Queue, Ready, Reply, Serve, Session, Setup, interrupt};
 use crate::{Caller, FileSystem, Limits, NodeId, Notifier, RequestId};
 
 use super::ask::Ask;
@@ -294,6 +294,11 @@ impl<F: FileSystem> Volume<F> {
     /// Where the file system's notices go. Whoever looks at them takes them with [`Notifier::next`].
     pub fn notifier(&self) -> &Notifier {
         self.session.notifier()
+    }
+
+    /// The session, for a transport of your own beside this one.
+    pub fn session(&self) -> Arc<dyn Serve> {
+        self.session.clone()
     }
 
     /// The limits.

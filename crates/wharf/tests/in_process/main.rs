@@ -5,6 +5,7 @@ mod blocking;
 mod claims;
 mod ending;
 mod every;
+mod guests;
 mod history;
 mod lookups;
 mod path;
