@@ -11,12 +11,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
 use crate::limits;
-use crate::spec::Spec;
+use crate::spec::{Setting, Spec};
 
 const EXAMPLES: &str = "\
 Examples:
   wharf mount mirror:/srv/data /mnt/data
   wharf mount memory:size=1G /mnt/scratch --daemon
+  wharf info mirror:/srv/data
   wharf list
   wharf unmount /mnt/data";
 
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Mount(Mount),
     Unmount(Unmount),
     List(List),
+    Info(Info),
     /// Asks DIR for a sign of life, in a process that may hang for it
     #[command(hide = true)]
     Answers {
@@ -65,6 +67,10 @@ pub(crate) struct Mount {
     /// bytes that it holds, inodes=1000 the number of files and directories.
     #[arg(value_parser = spec())]
     pub(crate) spec: Spec,
+
+    /// Set an option of the file system, as size=1G of memory: may be given several times
+    #[arg(long = "option", short = 'o', value_name = "NAME=VALUE", value_parser = setting())]
+    pub(crate) settings: Vec<Setting>,
 
     /// Where to mount it: an existing directory
     pub(crate) dir: PathBuf,
@@ -143,6 +149,18 @@ pub(crate) struct List {
     pub(crate) verbose: bool,
 }
 
+/// Tells what is inside SPEC, without mounting it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Info {
+    /// What to look into, as for mount
+    #[arg(value_parser = spec())]
+    pub(crate) spec: Spec,
+
+    /// Set an option of the file system, as for mount
+    #[arg(long = "option", short = 'o', value_name = "NAME=VALUE", value_parser = setting())]
+    pub(crate) settings: Vec<Setting>,
+}
+
 /// The ways of a request from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
@@ -169,6 +187,10 @@ fn spec() -> ValueParser {
     OsStringValueParser::new().try_map(|typed: OsString| Spec::parse(&typed)).into()
 }
 
+fn setting() -> ValueParser {
+    OsStringValueParser::new().try_map(|typed: OsString| Setting::parse(&typed)).into()
+}
+
 /// Reads the command line. `Ok(None)`: help or the version was asked for and is printed.
 pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, Failure> {
     match Args::try_parse_from(typed) {
@@ -190,7 +212,7 @@ fn sentence(error: &clap::Error) -> String {
         return own.to_string();
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: mount, unmount or list; see: wharf --help".into();
+        return "say what to do: mount, unmount, list or info; see: wharf --help".into();
     }
     let rendered = error.render().to_string();
     let told = rendered.split("\n\nUsage:").next().unwrap_or_default();

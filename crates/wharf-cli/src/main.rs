@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod daemon;
+mod drivers;
 mod failure;
 mod limits;
 mod logger;
@@ -15,6 +16,8 @@ mod manual;
 mod place;
 mod plan;
 mod probe;
+#[expect(dead_code, reason = "for drivers whose work takes long: the first to use it removes this")]
+mod progress;
 mod show;
 mod signals;
 mod sizes;
@@ -42,9 +45,10 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     let Some(args) = args::parse(env::args_os())? else { return Ok(()) };
     // Without a working directory relative paths stay what they are, and fail where they are used.
-    match plan::plan(args, &env::current_dir().unwrap_or_default()) {
+    match plan::plan(args, &env::current_dir().unwrap_or_default())? {
         Plan::Mount(plan) => commands::mount::run(plan),
         Plan::Unmount(plan) => commands::unmount::run(&plan),
+        Plan::Info(plan) => commands::info::run(&plan),
         Plan::List { verbose } => commands::list::run(verbose),
         Plan::Answer(point) => probe::answer(&point),
         Plan::Completions(shell) => manual::completions(shell),

@@ -9,14 +9,16 @@ use wharf_fuse::Transport;
 use wharf_fuse::mount::{Access, Allow};
 
 use crate::args::{self, Args};
+use crate::failure::Failure;
 use crate::limits;
-use crate::spec::Spec;
+use crate::spec::{Setting, Spec};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     Mount(Mount),
     Unmount(Unmount),
+    Info(Info),
     List {
         verbose: bool,
     },
@@ -63,6 +65,12 @@ pub(crate) struct Log {
     pub(crate) file: Option<PathBuf>,
 }
 
+/// A source to be looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    pub(crate) spec: Spec,
+}
+
 /// A mount to be taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unmount {
@@ -82,9 +90,9 @@ pub(crate) enum Manner {
 }
 
 /// Says what `args` mean to somebody in `working_directory`.
-pub(crate) fn plan(args: Args, working_directory: &Path) -> Plan {
-    match args.command {
-        args::Command::Mount(typed) => Plan::Mount(mount(typed, working_directory)),
+pub(crate) fn plan(args: Args, working_directory: &Path) -> Result<Plan, Failure> {
+    Ok(match args.command {
+        args::Command::Mount(typed) => Plan::Mount(mount(typed, working_directory)?),
         args::Command::Unmount(typed) => Plan::Unmount(Unmount {
             point: typed.dir,
             manner: match (typed.lazy, typed.force) {
@@ -93,17 +101,19 @@ pub(crate) fn plan(args: Args, working_directory: &Path) -> Plan {
                 (false, false) => Manner::Clean,
             },
         }),
+        args::Command::Info(typed) => {
+            Plan::Info(Info { spec: spec(typed.spec, typed.settings, working_directory)? })
+        }
         args::Command::List(args::List { verbose }) => Plan::List { verbose },
         args::Command::Answers { dir } => Plan::Answer(dir),
         args::Command::Completions { shell } => Plan::Completions(shell),
         args::Command::Man { command } => Plan::Manual(command),
-    }
+    })
 }
 
-fn mount(typed: args::Mount, working_directory: &Path) -> Mount {
-    // The table of mounts is read by people in other directories, and a detached process leaves this one.
-    let spec = typed.spec.absolute(working_directory);
-    Mount {
+fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure> {
+    let spec = spec(typed.spec, typed.settings, working_directory)?;
+    Ok(Mount {
         source: spec.source(),
         spec,
         point: working_directory.join(typed.dir),
@@ -128,7 +138,17 @@ fn mount(typed: args::Mount, working_directory: &Path) -> Mount {
             (false, true) => Presence::Daemon,
             (false, false) => Presence::Foreground,
         },
+    })
+}
+
+/// The spec with its options. The table of mounts is read by people in other directories, and a detached
+/// process leaves this one: so its paths do not depend on where we are.
+fn spec(typed: Spec, settings: Vec<Setting>, working_directory: &Path) -> Result<Spec, Failure> {
+    let mut spec = typed.absolute(working_directory);
+    for setting in settings {
+        spec.set(&setting).map_err(Failure::Usage)?;
     }
+    Ok(spec)
 }
 
 fn level(typed: args::Level) -> LevelFilter {
@@ -149,7 +169,7 @@ mod tests {
 
     fn planned(line: &str) -> Plan {
         let args = args::parse(line.split(' ').map(OsString::from)).expect(line).expect(line);
-        plan(args, Path::new("/home/me"))
+        plan(args, Path::new("/home/me")).expect(line)
     }
 
     fn mounted(line: &str) -> Mount {
@@ -222,8 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn an_option_of_a_file_system_may_stand_beside_its_spec() {
+        let plan = mounted("wharf mount memory:inodes=9 m --option size=1G");
+        assert_eq!(plan.spec, Spec::Memory(Memory { bytes_max: Some(1 << 30), inodes_max: Some(9) }));
+        assert_eq!(plan.source, "memory:size=1G,inodes=9");
+        let args = ["wharf", "mount", "mirror:a", "m", "-o", "size=1G"].map(OsString::from);
+        let args = args::parse(args).expect("understood").expect("no help");
+        let Err(Failure::Usage(sentence)) = super::plan(args, Path::new("/")) else { panic!("refused") };
+        assert!(sentence.contains("takes no options"), "{sentence}");
+    }
+
+    #[test]
     fn the_rest_is_taken_as_it_is() {
         assert_eq!(planned("wharf list"), Plan::List { verbose: false });
+        let spec = Spec::Mirror("/home/me/data".into());
+        assert_eq!(planned("wharf info mirror:data"), Plan::Info(Info { spec }));
         assert_eq!(planned("wharf list -v"), Plan::List { verbose: true });
         assert_eq!(planned("wharf man mount"), Plan::Manual(Some("mount".into())));
         assert_eq!(planned("wharf completions bash"), Plan::Completions(clap_complete::Shell::Bash));

@@ -33,9 +33,34 @@ pub(crate) fn show(bytes: u64) -> String {
     }
 }
 
+/// About how many bytes, in a few letters: `1.5 GiB`.
+pub(crate) fn rounded(bytes: u64) -> String {
+    match UNITS.iter().rev().find(|(_, shift)| bytes >> shift != 0) {
+        Some((letter, shift)) => format!("{:.1} {letter}iB", bytes as f64 / (1u64 << shift) as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// How many bytes, for a reader: about, and exactly.
+pub(crate) fn told(bytes: u64) -> String {
+    if bytes < 1024 { rounded(bytes) } else { format!("{} ({bytes} bytes)", rounded(bytes)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_that_is_told_is_short_and_exact() {
+        for (size, words) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB (1536 bytes)"),
+            (3 << 40, "3.0 TiB (3298534883328 bytes)"),
+        ] {
+            assert_eq!(told(size), words);
+        }
+    }
 
     #[test]
     fn a_size_is_digits_and_perhaps_a_unit_of_1024() {

@@ -27,6 +27,24 @@ pub(crate) struct Memory {
     pub(crate) inodes_max: Option<u64>,
 }
 
+/// An option of a file system, as it is typed beside a spec: `NAME=VALUE`, or `NAME` to switch it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    name: String,
+    value: String,
+}
+
+impl Setting {
+    pub(crate) fn parse(typed: &OsStr) -> Result<Setting, String> {
+        let text = typed.to_str().ok_or("an option is NAME=VALUE, in plain letters")?;
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        if name.is_empty() {
+            return Err(format!("`{text}` is no option; write NAME=VALUE, as in size=1G"));
+        }
+        Ok(Setting { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
 impl Spec {
     /// Reads a spec. The error is a sentence with the way out.
     pub(crate) fn parse(typed: &OsStr) -> Result<Spec, String> {
@@ -60,6 +78,14 @@ impl Spec {
         }
     }
 
+    /// Sets an option that was typed beside the spec. The error is a sentence with the way out.
+    pub(crate) fn set(&mut self, setting: &Setting) -> Result<(), String> {
+        match self {
+            Spec::Mirror(_) => Err(format!("mirror: takes no options; leave {} out", setting.name)),
+            Spec::Memory(memory) => memory.set(setting),
+        }
+    }
+
     /// Who serves it, as the kernel's table of mounts has it.
     pub(crate) fn driver(&self) -> &'static str {
         match self {
@@ -85,22 +111,26 @@ impl Memory {
         let text = typed.to_str().ok_or("memory: takes size=BYTES and inodes=NUMBER, in plain letters")?;
         let mut memory = Memory::default();
         for option in text.split(',').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            let (place, number) = match name {
-                "size" => (&mut memory.bytes_max, sizes::bytes(value)?),
-                "inodes" => (&mut memory.inodes_max, sizes::count(value)?),
-                _ => {
-                    return Err(format!("memory: takes no `{name}`; it takes size=BYTES and inodes=NUMBER"));
-                }
-            };
-            if number == 0 {
-                return Err(format!("memory: with no {name} could hold nothing; leave {name}=0 out"));
-            }
-            if place.replace(number).is_some() {
-                return Err(format!("memory: was given {name}= twice; keep one"));
-            }
+            memory.set(&Setting::parse(OsStr::new(option))?)?;
         }
         Ok(memory)
+    }
+
+    fn set(&mut self, Setting { name, value }: &Setting) -> Result<(), String> {
+        let (place, number) = match name.as_str() {
+            "size" => (&mut self.bytes_max, sizes::bytes(value)?),
+            "inodes" => (&mut self.inodes_max, sizes::count(value)?),
+            _ => {
+                return Err(format!("memory: takes no `{name}`; it takes size=BYTES and inodes=NUMBER"));
+            }
+        };
+        if number == 0 {
+            return Err(format!("memory: with no {name} could hold nothing; leave {name}=0 out"));
+        }
+        if place.replace(number).is_some() {
+            return Err(format!("memory: was given {name}= twice; keep one"));
+        }
+        Ok(())
     }
 
     fn show(&self) -> String {

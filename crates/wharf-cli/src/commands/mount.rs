@@ -1,20 +1,16 @@
 //! `wharf mount`: makes the file system, mounts it, and serves it until somebody ends it.
 
-use std::path::{Path, PathBuf};
-
 use wharf::{Capabilities, Defaults, FileSystem};
-use wharf_drivers::{memory, mirror};
-use wharf_fuse::mount::{self, Access, Options};
+use wharf_fuse::mount::{self, Options};
 use wharf_fuse::{Transport, Volume};
 
 use crate::failure::Failure;
-use crate::place::without_links;
 use crate::plan::{Mount, Presence};
 use crate::show::{moment, plain, print, quoted};
 use crate::signals::{self, Ending};
-use crate::spec::{self, Spec};
+use crate::spec::Spec;
 use crate::status::{self, Found, Published, Status};
-use crate::{daemon, logger};
+use crate::{daemon, drivers, logger};
 
 /// Mounts, and returns when the mount has ended; with `--daemon`, when it answers.
 pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
@@ -30,52 +26,17 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
         ))
     })?;
     match &plan.spec {
+        #[cfg(feature = "mirror")]
         Spec::Mirror(source) => {
-            let fs = mirror(source, &plan)?;
+            let fs = drivers::mirror::for_mount(source, &plan)?;
             let defaults = fs.defaults();
             serve(fs, defaults, &plan, &ending)
         }
-        Spec::Memory(size) => serve(memory(*size), Defaults::default(), &plan, &ending),
+        #[cfg(feature = "memory")]
+        Spec::Memory(size) => serve(drivers::memory::make(*size), Defaults::default(), &plan, &ending),
+        #[cfg(not(all(feature = "memory", feature = "mirror")))]
+        spec => Err(drivers::left_out(spec)),
     }
-}
-
-fn mirror(source: &Path, plan: &Mount) -> Result<mirror::Mirror, Failure> {
-    let inside =
-        |place: PathBuf| source.canonicalize().is_ok_and(|root| place != root && place.starts_with(root));
-    if without_links(&plan.point).is_some_and(inside) {
-        return Err(Failure::Operation(format!(
-            "{} lies inside {}, which would then show itself without end; choose a place outside of it",
-            quoted(&plan.point),
-            plain(source)
-        )));
-    }
-    let options = mirror::Options {
-        read_only: plan.access == Access::Read,
-        exclusive: plan.exclusive,
-        passthrough: plan.passthrough,
-        ..mirror::Options::default()
-    };
-    mirror::Mirror::new(source, options).map_err(|error| {
-        Failure::Operation(format!(
-            "{} cannot be shown ({error}); see it with: ls -ld {}",
-            plain(source),
-            quoted(source)
-        ))
-    })
-}
-
-fn memory(size: spec::Memory) -> memory::Memory {
-    let mut options = memory::Options::new(size.bytes_max.unwrap_or_else(half_of_memory));
-    options.inodes_max = size.inodes_max.unwrap_or(options.inodes_max);
-    options.root_uid = rustix::process::getuid().as_raw();
-    options.root_gid = rustix::process::getgid().as_raw();
-    memory::Memory::new(options)
-}
-
-/// What tmpfs takes.
-fn half_of_memory() -> u64 {
-    let machine = rustix::system::sysinfo();
-    machine.totalram * u64::from(machine.mem_unit) / 2
 }
 
 fn serve<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount, ending: &Ending) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use crate::wharf::wharf;
 #[test]
 fn what_is_not_understood_ends_with_2_and_one_sentence() {
     for (arguments, sentence) in [
-        (&[][..], "say what to do: mount, unmount or list; see: wharf --help"),
+        (&[][..], "say what to do: mount, unmount, list or info; see: wharf --help"),
         (
             &["mount", "memory:"],
             "the following required arguments were not provided: <DIR>; see: wharf mount --help",
@@ -69,4 +69,15 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let outcome = child.wait_with_output().expect("it ends");
     assert_eq!((outcome.status.code(), outcome.stderr), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_source_is_described_without_mounting_it() {
+    let text = wharf(&["info", "memory:", "-o", "size=16M"]).succeeded();
+    assert!(text.starts_with("memory:size=16M\n  driver       memory\n"), "{text}");
+    assert!(text.contains("  space        16.0 MiB (16777216 bytes)\n"), "{text}");
+    let text = wharf(&["info", "mirror:/"]).succeeded();
+    assert!(text.starts_with("mirror:/\n  driver       mirror\n") && text.contains("free inodes"), "{text}");
+    let sentence = wharf(&["info", "mirror:/missing"]).failed(1);
+    assert!(sentence.starts_with("/missing cannot be shown"), "{sentence}");
 }

@@ -51,6 +51,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use wharf::Kind;
 
+use crate::info::{Describe, Info};
+
 use directory::Directory;
 use inode::{Birth, Body, Inode};
 use space::Space;
@@ -136,5 +138,19 @@ impl Memory {
 
     fn next_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Describe for Memory {
+    /// How much it may hold.
+    fn describe(&self) -> wharf::Result<Info> {
+        let statfs = self.space.statfs();
+        let bytes = |blocks: u64| blocks.saturating_mul(statfs.block_size.into());
+        Ok(Info::new()
+            .text("holds", "nothing yet; what is put into it goes when it is unmounted")
+            .bytes("space", bytes(statfs.blocks))
+            .bytes("free space", bytes(statfs.blocks_available))
+            .count("inodes", statfs.files)
+            .count("free inodes", statfs.files_free))
     }
 }

@@ -33,7 +33,6 @@ mod files;
 mod fs;
 mod names;
 mod node;
-mod placement;
 mod region;
 mod syscalls;
 mod table;
@@ -54,13 +53,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wharf::blocking::{Pool, PoolLimits};
 use wharf::{Cache, Defaults, Lifetimes};
 
+use crate::info::{Describe, Info};
+use crate::processors::Processors;
+
 pub use bridge::File;
 pub use node::Node;
 
 use attributes::Stat;
 use credentials::Credentials;
 use node::OpenCount;
-use placement::Processors;
 use syscalls::FileHandle;
 use table::Table;
 
@@ -110,6 +111,20 @@ impl Mirror {
     /// What a volume should answer for this mirror where a file system leaves it open.
     pub fn defaults(&self) -> Defaults {
         self.tree.defaults()
+    }
+}
+
+impl Describe for Mirror {
+    /// What the file system below the directory has, in all of it.
+    fn describe(&self) -> wharf::Result<Info> {
+        let statfs = self.tree.statfs(&self.tree.root.0).map_err(bridge::error)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(statfs.block_size.into());
+        Ok(Info::new()
+            .text("holds", "an existing directory, on a file system with")
+            .bytes("space", bytes(statfs.blocks))
+            .bytes("free space", bytes(statfs.blocks_available))
+            .count("inodes", statfs.files)
+            .count("free inodes", statfs.files_free))
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use wharf::blocking::Placement;
 
 /// Asks the system.
-pub(super) struct Processors;
+pub(crate) struct Processors;
 
 impl Placement for Processors {
     fn cpus(&self) -> usize {

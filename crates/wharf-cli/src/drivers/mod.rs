@@ -1,0 +1,25 @@
+//! The file systems that can be mounted, each made from its spec. One file per driver; a driver that this
+//! command was built without is refused by name.
+
+#[cfg(not(any(feature = "memory", feature = "mirror")))]
+compile_error!("wharf mounts nothing without a driver: build it with at least one of its features");
+
+#[cfg(feature = "memory")]
+pub(crate) mod memory;
+#[cfg(feature = "mirror")]
+pub(crate) mod mirror;
+
+use crate::failure::Failure;
+use crate::spec::Spec;
+
+/// The refusal of what was left out of this build.
+#[cfg_attr(
+    all(feature = "memory", feature = "mirror"),
+    expect(dead_code, reason = "called where a driver is left out")
+)]
+pub(crate) fn left_out(spec: &Spec) -> Failure {
+    let driver = spec.driver();
+    Failure::Operation(format!(
+        "this wharf was built without {driver}; build it with: cargo install wharf-cli --features {driver}"
+    ))
+}
