@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use wharf::session::{Session, Setup};
 use wharf::{Capabilities, Defaults, FileSystem, Limits};
+use wharf_queue::{BlockingHost, block_on};
 
-use crate::block_on::block_on;
-use crate::host::BlockingHost;
 use crate::mount::{self, Mode, Options, prepare};
 use crate::protocol::Fuse;
 use crate::serve::{Threads, start_dev, start_uring};

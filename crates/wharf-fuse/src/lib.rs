@@ -7,23 +7,16 @@
 //! `dev` and `uring` move the bytes; `notices` tells the kernel what changed.
 #![deny(unsafe_code)]
 
-mod bell;
-mod block_on;
 mod builder;
 mod control;
-mod cpu;
 mod dev;
 pub mod device;
-mod ending;
 mod handshake;
-mod host;
-mod io_ring;
 pub mod mount;
 mod notices;
 mod passthrough;
 mod protocol;
 mod serve;
-mod transfers;
 mod uring;
 mod volume;
 pub mod wire;

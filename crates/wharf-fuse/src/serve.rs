@@ -7,13 +7,11 @@ use std::thread;
 
 use wharf::FileSystem;
 use wharf::session::{Ready, Session};
+use wharf_queue::{Bell, Ending, QueueHost, cpu};
 
-use crate::bell::Bell;
 use crate::control::Controls;
-use crate::ending::Ending;
-use crate::host::QueueHost;
 use crate::protocol::Fuse;
-use crate::{cpu, dev, notices, uring};
+use crate::{dev, notices, uring};
 
 /// The threads of a volume, as far as others have to reach them.
 pub(crate) struct Threads {
@@ -83,7 +81,7 @@ pub(crate) fn start_uring<F: FileSystem>(
 
 impl<F: FileSystem> Queues<F> {
     fn new(session: Arc<Session<F, Fuse>>, device: Arc<OwnedFd>) -> io::Result<Queues<F>> {
-        let ending = Arc::new(Ending::new());
+        let ending = Arc::new(Ending::default());
         let controls = Arc::new(Controls {
             session: session.clone(),
             queues: OnceLock::new(),

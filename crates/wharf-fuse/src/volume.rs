@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use wharf::session::{Doorbell, Session};
 use wharf::{FileSystem, Limits, Notifier};
+use wharf_queue::{BlockingHost, Phase, block_on};
 
-use crate::block_on::block_on;
-use crate::ending::Phase;
-use crate::host::BlockingHost;
 use crate::mount::{self, Connection, Mode};
 use crate::protocol::Fuse;
 use crate::serve::Threads;

@@ -18,12 +18,9 @@ use rustix::io::Errno as Os;
 use wharf::session::{Arrival, Completion, Queue};
 use wharf::{Errno, FileSystem, RequestId};
 use wharf_mem::Payload;
+use wharf_queue::{Bell, Ending, IoRing, Phase, QueueHost};
 
-use crate::bell::Bell;
 use crate::control::{Controls, Handling};
-use crate::ending::{Ending, Phase};
-use crate::host::QueueHost;
-use crate::io_ring::IoRing;
 use crate::wire;
 
 use payloads::Payloads;

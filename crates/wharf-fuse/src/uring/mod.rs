@@ -18,12 +18,9 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use wharf::FileSystem;
 use wharf::session::{Arrival, Completion, Queue};
+use wharf_queue::{Bell, Ending, Phase, QueueHost, Transfers};
 
-use crate::bell::Bell;
 use crate::control::{Controls, Handling};
-use crate::ending::{Ending, Phase};
-use crate::host::QueueHost;
-use crate::transfers::Transfers;
 use crate::wire::{self, Terms};
 
 use entry::{Entry, Incoming};

@@ -14,7 +14,7 @@ impl Wake for Unpark {
 }
 
 /// The future's value; `None`, and the future is dropped, if it takes longer than `at_most`.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>, at_most: Duration) -> Option<T> {
+pub fn block_on<T>(future: impl Future<Output = T>, at_most: Duration) -> Option<T> {
     let deadline = Instant::now() + at_most;
     let waker = Arc::new(Unpark(thread::current())).into();
     let mut context = Context::from_waker(&waker);

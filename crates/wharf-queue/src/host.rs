@@ -22,7 +22,7 @@ impl Default for Left {
 
 /// Where operations leave their I/O for the queue's own ring.
 #[derive(Default)]
-pub(crate) struct QueueHost {
+pub struct QueueHost {
     left: Mutex<Left>,
     has_left: AtomicBool,
     /// To be roused when an adapter's thread leaves something.
@@ -30,17 +30,18 @@ pub(crate) struct QueueHost {
 }
 
 impl QueueHost {
-    pub(crate) fn rouses(&self, ready: Arc<Ready>) {
+    /// Has the queue of this ready list roused when something is left.
+    pub fn rouses(&self, ready: Arc<Ready>) {
         let _ = self.ready.set(ready);
     }
 
     /// Whether I/O was left.
-    pub(crate) fn has_left(&self) -> bool {
+    pub fn has_left(&self) -> bool {
         self.has_left.load(Ordering::SeqCst)
     }
 
     /// Takes the I/O that was left, to the end of `into`.
-    pub(crate) fn take(&self, into: &mut Vec<Request>) {
+    pub fn take(&self, into: &mut Vec<Request>) {
         if !self.has_left.load(Ordering::Relaxed) || !self.has_left.swap(false, Ordering::SeqCst) {
             return;
         }
@@ -51,7 +52,7 @@ impl QueueHost {
 
     /// The queue ends: what was left is answered with an error, and what still comes (from a thread that
     /// outlives its operation) is done at once, where it comes from.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         let left =
             std::mem::replace(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner), Left::Ended);
         drop(left);
@@ -87,7 +88,7 @@ impl std::fmt::Debug for QueueHost {
 /// Does every I/O at once, on the thread that asks. For the start and the end of a volume, when there is
 /// no queue, and for machines without io_uring.
 #[derive(Debug)]
-pub(crate) struct BlockingHost;
+pub struct BlockingHost;
 
 impl Host for BlockingHost {
     fn submit(&self, request: Request) {

@@ -15,7 +15,7 @@ const TRANSFER_BYTES_MAX: usize = 0x7fff_f000;
 
 /// Transfers in flight, by place.
 #[derive(Default)]
-pub(crate) struct Transfers {
+pub struct Transfers {
     places: Vec<Option<Request>>,
     free: Vec<u32>,
 }
@@ -24,7 +24,7 @@ impl Transfers {
     /// Keeps a request and makes the entry for it; its `user_data` is `mark | place`.
     ///
     /// The entry must reach the kernel, and its completion come back to [`complete`](Self::complete), before this value is dropped.
-    pub(crate) fn begin(&mut self, mut request: Request, mark: u64) -> squeue::Entry {
+    pub fn begin(&mut self, mut request: Request, mark: u64) -> squeue::Entry {
         let entry = entry(&mut request);
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -35,7 +35,7 @@ impl Transfers {
     }
 
     /// Takes what the kernel says of the transfer at `place`. Returns an entry if there is more to move.
-    pub(crate) fn complete(&mut self, place: u32, result: i32, mark: u64) -> Option<squeue::Entry> {
+    pub fn complete(&mut self, place: u32, result: i32, mark: u64) -> Option<squeue::Entry> {
         let request = self.places.get_mut(place as usize)?.take()?;
         self.free.push(place);
         let result = match usize::try_from(result) {
@@ -46,13 +46,14 @@ impl Transfers {
     }
 
     /// Takes note that the kernel is done with the transfer at `place`, for whom nobody waits any more.
-    pub(crate) fn forget(&mut self, place: u32) {
+    pub fn forget(&mut self, place: u32) {
         if self.places.get_mut(place as usize).and_then(Option::take).is_some() {
             self.free.push(place);
         }
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
+    /// Transfers that have begun and not ended.
+    pub fn in_flight(&self) -> usize {
         self.places.len() - self.free.len()
     }
 }

@@ -5,19 +5,19 @@ use std::fs;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// How many processors this machine may ever have: the kernel keeps a queue for each.
-pub(crate) fn possible() -> usize {
+pub fn possible() -> usize {
     let listed = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
     last_in_list(&listed).map_or_else(online, |last| last + 1)
 }
 
 /// How many processors this process may run on now.
-pub(crate) fn online() -> usize {
+pub fn online() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Keeps the calling thread on one processor. Best effort: one that is offline, or not ours, is not an
 /// error, the thread then runs wherever it may.
-pub(crate) fn pin_to(cpu: usize) {
+pub fn pin_to(cpu: usize) {
     // Nor does it go where the process was told not to run.
     if cpu >= CpuSet::MAX_CPU || sched_getaffinity(None).is_ok_and(|allowed| !allowed.is_set(cpu)) {
         return;

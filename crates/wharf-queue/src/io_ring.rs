@@ -13,7 +13,7 @@ use crate::transfers::Transfers;
 const ENTRIES: u32 = 256;
 
 /// A ring, as soon as there is I/O.
-pub(crate) struct IoRing {
+pub struct IoRing {
     ring: Option<IoUring>,
     transfers: Transfers,
     bell: Bell,
@@ -23,16 +23,18 @@ pub(crate) struct IoRing {
 }
 
 impl IoRing {
-    pub(crate) fn new(bell: Bell) -> IoRing {
+    /// No ring yet. What completes rings `bell`.
+    pub fn new(bell: Bell) -> IoRing {
         IoRing { ring: None, transfers: Transfers::default(), bell, taken: Vec::new(), refused: false }
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
+    /// I/O that the kernel has.
+    pub fn in_flight(&self) -> usize {
         self.transfers.in_flight()
     }
 
     /// Hands new I/O to the kernel and takes what it has completed.
-    pub(crate) fn turn(&mut self, host: &QueueHost) {
+    pub fn turn(&mut self, host: &QueueHost) {
         host.take(&mut self.taken);
         if self.taken.is_empty() && self.in_flight() == 0 {
             return;

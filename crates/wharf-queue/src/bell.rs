@@ -9,15 +9,19 @@ use wharf::session::Doorbell;
 
 /// A doorbell. Clones ring the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Bell(Arc<OwnedFd>);
+pub struct Bell(Arc<OwnedFd>);
 
 impl Bell {
-    pub(crate) fn new() -> io::Result<Bell> {
+    /// A bell that is not ringing.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn new() -> io::Result<Bell> {
         Ok(Bell(Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)))
     }
 
     /// Takes all rings there were.
-    pub(crate) fn silence(&self) {
+    pub fn silence(&self) {
         // Without a ring it would block, which is as well.
         let _ = rustix::io::read(&*self.0, &mut [0; 8]);
     }

@@ -8,7 +8,7 @@ use wharf::session::{Completion, Queue};
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Operations run as long as they like.
     Serve = 0,
     /// They are told that nobody waits any more.
@@ -18,19 +18,17 @@ pub(crate) enum Phase {
 }
 
 /// The state of the end, shared by all threads of a volume.
-#[derive(Debug)]
-pub(crate) struct Ending {
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// A [`Phase`] as a number.
     phase: AtomicU8,
     threads: Mutex<usize>,
     fewer: Condvar,
 }
 
 impl Ending {
-    pub(crate) fn new() -> Ending {
-        Ending { phase: AtomicU8::new(Phase::Serve as u8), threads: Mutex::new(0), fewer: Condvar::new() }
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
+    /// How far it has come.
+    pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Serve,
             1 => Phase::Cancel,
@@ -38,13 +36,14 @@ impl Ending {
         }
     }
 
-    pub(crate) fn advance(&self, phase: Phase) {
+    /// Goes on to `phase`, never back.
+    pub fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
     }
 
     /// Does to a queue what the phase demands; given-up operations go to `done`. True when it has nothing more
     /// to do.
-    pub(crate) fn enforce(&self, queue: &mut impl Queue, done: &mut dyn FnMut(Completion)) -> bool {
+    pub fn enforce(&self, queue: &mut impl Queue, done: &mut dyn FnMut(Completion)) -> bool {
         match self.phase() {
             Phase::Serve => false,
             Phase::Cancel => {
@@ -59,18 +58,18 @@ impl Ending {
     }
 
     /// Counts a thread as running until the guard is dropped.
-    pub(crate) fn thread(self: &std::sync::Arc<Self>) -> Running {
+    pub fn thread(self: &std::sync::Arc<Self>) -> Running {
         *self.threads.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         Running(self.clone())
     }
 
     /// Waits until no thread runs. False if some still do when the time is over; `None` waits for ever.
-    pub(crate) fn wait(&self, at_most: Option<Duration>) -> bool {
+    pub fn wait(&self, at_most: Option<Duration>) -> bool {
         self.wait_for(0, at_most)
     }
 
     /// Waits until no more than `few` threads run.
-    pub(crate) fn wait_for(&self, few: usize, at_most: Option<Duration>) -> bool {
+    pub fn wait_for(&self, few: usize, at_most: Option<Duration>) -> bool {
         let deadline = at_most.map(|wait| Instant::now() + wait);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while *threads > few {
@@ -88,7 +87,8 @@ impl Ending {
 }
 
 /// One running thread.
-pub(crate) struct Running(std::sync::Arc<Ending>);
+#[derive(Debug)]
+pub struct Running(std::sync::Arc<Ending>);
 
 impl Drop for Running {
     fn drop(&mut self) {
