@@ -20,7 +20,7 @@ const CRATES: [(&str, &[&str]); 7] = [
 ];
 
 /// Modules that must not know others of their crate.
-const MODULES: [(&str, &str, &[&str]); 13] = [
+const MODULES: [(&str, &str, &[&str]); 14] = [
     ("wharf", "session", &["blocking", "path", "testing"]),
     ("wharf", "blocking", &["path", "testing"]),
     ("wharf", "path", &["testing"]),
@@ -29,11 +29,12 @@ const MODULES: [(&str, &str, &[&str]); 13] = [
     ("wharf-fuse", "device", &["wire", "mount", "dev", "uring", "serve", "volume", "builder"]),
     ("wharf-fuse", "dev", &["uring", "mount", "serve", "volume", "builder"]),
     ("wharf-fuse", "uring", &["dev", "mount", "serve", "volume", "builder"]),
-    ("wharf-drivers", "memory", &["mirror"]),
-    ("wharf-drivers", "mirror", &["memory"]),
-    ("wharf-drivers", "info", &["memory", "mirror"]),
-    ("wharf-drivers", "progress", &["memory", "mirror"]),
-    ("wharf-drivers", "processors", &["memory", "mirror"]),
+    ("wharf-drivers", "memory", &["mirror", "remote"]),
+    ("wharf-drivers", "mirror", &["memory", "remote"]),
+    ("wharf-drivers", "remote", &["memory", "mirror", "processors"]),
+    ("wharf-drivers", "info", &["memory", "mirror", "remote"]),
+    ("wharf-drivers", "progress", &["memory", "mirror", "remote"]),
+    ("wharf-drivers", "processors", &["memory", "mirror", "remote"]),
 ];
 
 /// Modules that know no other of their crate.

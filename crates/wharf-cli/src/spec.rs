@@ -9,7 +9,7 @@ use std::path::{self, Path, PathBuf};
 use crate::sizes;
 
 /// The schemes, for help and errors.
-pub(crate) const KNOWN: &str = "mirror:PATH or memory:[size=BYTES][,inodes=NUMBER]";
+pub(crate) const KNOWN: &str = "mirror:PATH, remote:URL or memory:[size=BYTES][,inodes=NUMBER]";
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub(crate) enum Spec {
     Mirror(PathBuf),
     /// `memory:`: a new file system in memory.
     Memory(Memory),
+    /// `remote:URL`: what is behind a network service.
+    Remote(Remote),
+}
+
+/// What is behind a network service, and the options that were typed beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) url: String,
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// How large a memory volume may grow. `None` leaves it to the driver.
@@ -30,8 +39,8 @@ pub(crate) struct Memory {
 /// An option of a file system, as it is typed beside a spec: `NAME=VALUE`, or `NAME` to switch it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
-    name: String,
-    value: String,
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 impl Setting {
@@ -59,6 +68,7 @@ impl Spec {
             }
             b"mirror" => Ok(Spec::Mirror(rest.into())),
             b"memory" => Memory::parse(rest).map(Spec::Memory),
+            b"remote" => Remote::parse(rest).map(Spec::Remote),
             _ if scheme.contains(&b'/') => Err(without_scheme(typed)),
             _ => {
                 let scheme = OsStr::from_bytes(scheme).display();
@@ -74,7 +84,7 @@ impl Spec {
                 let source = working_directory.join(source);
                 Spec::Mirror(path::absolute(&source).unwrap_or(source))
             }
-            Spec::Memory(_) => self,
+            Spec::Memory(_) | Spec::Remote(_) => self,
         }
     }
 
@@ -83,6 +93,7 @@ impl Spec {
         match self {
             Spec::Mirror(_) => Err(format!("mirror: takes no options; leave {} out", setting.name)),
             Spec::Memory(memory) => memory.set(setting),
+            Spec::Remote(remote) => remote.set(setting),
         }
     }
 
@@ -91,6 +102,7 @@ impl Spec {
         match self {
             Spec::Mirror(_) => "mirror",
             Spec::Memory(_) => "memory",
+            Spec::Remote(_) => "remote",
         }
     }
 
@@ -101,6 +113,7 @@ impl Spec {
         match self {
             Spec::Mirror(source) => text.push(source),
             Spec::Memory(memory) => text.push(memory.show()),
+            Spec::Remote(remote) => text.push(remote.show()),
         }
         text
     }
@@ -140,12 +153,48 @@ impl Memory {
     }
 }
 
+impl Remote {
+    fn parse(typed: &OsStr) -> Result<Remote, String> {
+        let url =
+            typed.to_str().ok_or("remote: needs a URL in plain letters, with percent signs for others")?;
+        let remote = Remote { url: url.to_owned(), settings: Vec::new() };
+        remote.check()?;
+        Ok(remote)
+    }
+
+    fn set(&mut self, setting: &Setting) -> Result<(), String> {
+        if self.settings.iter().any(|other| other.name == setting.name) {
+            return Err(format!("remote: was given {}= twice; keep one", setting.name));
+        }
+        self.settings.push(setting.clone());
+        self.check()
+    }
+
+    /// What is wrong is said before anything is done. A command without this driver refuses it all later.
+    #[cfg_attr(not(feature = "remote"), expect(clippy::unnecessary_wraps, reason = "the driver is left out"))]
+    #[cfg_attr(not(feature = "remote"), expect(clippy::unused_self, reason = "the driver is left out"))]
+    fn check(&self) -> Result<(), String> {
+        #[cfg(feature = "remote")]
+        crate::drivers::remote::location(self)?;
+        Ok(())
+    }
+
+    /// The URL without the user in it: the table of mounts is for everybody.
+    fn show(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
+        let authority = rest.find('/').unwrap_or(rest.len());
+        let host = rest[..authority].rfind('@').map_or(0, |at| at + 1);
+        format!("{scheme}://{}", &rest[host..])
+    }
+}
+
 /// No scheme: perhaps a path, perhaps a forgotten colon.
 fn without_scheme(typed: &OsStr) -> String {
     let shown = typed.display();
     match typed.as_bytes() {
         b"memory" => "memory needs a colon: write memory: or memory:size=512M".into(),
         b"mirror" => "mirror needs a colon and a directory, as in mirror:/srv/data".into(),
+        b"remote" => "remote needs a colon and a URL, as in remote:https://example.org/data".into(),
         bytes if bytes.contains(&b'/') => {
             format!("`{shown}` does not say what serves it; to show that directory write mirror:{shown}")
         }
@@ -178,10 +227,19 @@ mod tests {
     }
 
     #[test]
+    fn a_remote_shows_no_user() {
+        let spec = parse("remote:ftp://me@h:21/a@b").expect("a URL");
+        assert_eq!(spec.source(), "remote:ftp://h:21/a@b");
+    }
+
+    #[test]
     fn every_refusal_says_what_to_write_instead() {
         for (typed, way_out) in [
             ("zip:photos.zip", "use mirror:PATH"),
             ("photos", "use mirror:PATH"),
+            ("remote", "remote:https://example.org/data"),
+            ("remote:/srv", "remote:https://example.org/data"),
+            ("remote:ftp://me:secret@h/", "WHARF_REMOTE_PASSWORD"),
             ("", "use mirror:PATH"),
             (":x", "use mirror:PATH"),
             ("/srv/data", "mirror:/srv/data"),
@@ -210,6 +268,7 @@ mod tests {
             ("mirror:/srv/data", "mirror:/srv/data"),
             ("memory:", "memory:"),
             ("memory:inodes=7,size=2048M", "memory:size=2G,inodes=7"),
+            ("remote:https://h/a@b", "remote:https://h/a@b"),
         ] {
             let spec = parse(typed).expect(typed).absolute(Path::new("/home/me"));
             assert_eq!(spec.source(), shown);

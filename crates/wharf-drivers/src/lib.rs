@@ -16,3 +16,5 @@ pub mod memory;
 pub mod mirror;
 #[cfg(feature = "mirror")]
 mod processors;
+#[cfg(feature = "remote")]
+pub mod remote;

@@ -18,7 +18,9 @@ pub(crate) fn run(plan: &plan::Info) -> Result<(), Failure> {
         Spec::Mirror(source) => tell(plan, &drivers::mirror::for_info(source)?),
         #[cfg(feature = "memory")]
         Spec::Memory(size) => tell(plan, &drivers::memory::make(*size)),
-        #[cfg(not(all(feature = "memory", feature = "mirror")))]
+        #[cfg(feature = "remote")]
+        Spec::Remote(remote) => tell(plan, &drivers::remote::for_info(remote)?),
+        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote")))]
         spec => Err(drivers::left_out(spec)),
     }
 }

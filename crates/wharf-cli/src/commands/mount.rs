@@ -34,7 +34,13 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
         }
         #[cfg(feature = "memory")]
         Spec::Memory(size) => serve(drivers::memory::make(*size), Defaults::default(), &plan, &ending),
-        #[cfg(not(all(feature = "memory", feature = "mirror")))]
+        #[cfg(feature = "remote")]
+        Spec::Remote(remote) => {
+            let fs = drivers::remote::for_mount(remote, &plan)?;
+            let defaults = fs.defaults();
+            serve(fs, defaults, &plan, &ending)
+        }
+        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote")))]
         spec => Err(drivers::left_out(spec)),
     }
 }

@@ -1,20 +1,22 @@
 //! The file systems that can be mounted, each made from its spec. One file per driver; a driver that this
 //! command was built without is refused by name.
 
-#[cfg(not(any(feature = "memory", feature = "mirror")))]
+#[cfg(not(any(feature = "memory", feature = "mirror", feature = "remote")))]
 compile_error!("wharf mounts nothing without a driver: build it with at least one of its features");
 
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "mirror")]
 pub(crate) mod mirror;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
 
 use crate::failure::Failure;
 use crate::spec::Spec;
 
 /// The refusal of what was left out of this build.
 #[cfg_attr(
-    all(feature = "memory", feature = "mirror"),
+    all(feature = "memory", feature = "mirror", feature = "remote"),
     expect(dead_code, reason = "called where a driver is left out")
 )]
 pub(crate) fn left_out(spec: &Spec) -> Failure {

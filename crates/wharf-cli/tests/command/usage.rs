@@ -12,7 +12,7 @@ fn what_is_not_understood_ends_with_2_and_one_sentence() {
         ),
         (
             &["mount", "zip:photos.zip", "/mnt"],
-            "`zip:` is no file system known here; use mirror:PATH or memory:[size=BYTES][,inodes=NUMBER]",
+            "`zip:` is no file system known here; use mirror:PATH, remote:URL or memory:[size=BYTES][,inodes=NUMBER]",
         ),
         (
             &["mount", "/srv/data", "/mnt"],

@@ -1,0 +1,262 @@
+//! The contents of one version of one file: blocks that are here, blocks that are on their way, and all that
+//! is asked for from the service by ranges.
+//!
+//! A block is fetched once however many wait for it. It is never made of two versions: all of a file's blocks
+//! belong to the version that was opened, and the service is asked for exactly that.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+use wharf::Error;
+use wharf::error::Kind as Why;
+
+use super::Result;
+use super::cache::{BLOCK_BYTES, Cache};
+use super::engine::Engine;
+use super::meta::Version;
+use super::store::Store;
+
+/// Blocks that one request asks for. More would keep the other connections idle.
+const FETCH_BLOCKS_MAX: u32 = 16;
+
+/// What all contents of a volume share.
+#[derive(Debug)]
+pub(super) struct Supply {
+    pub(super) store: Arc<Store>,
+    pub(super) engine: Engine,
+    pub(super) cache: Cache,
+}
+
+/// One version of one file.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// For the cache: no other contents ever have it.
+    id: u64,
+    path: Arc<str>,
+    pub(super) version: Version,
+    on_their_way: Mutex<HashMap<u32, Flight>>,
+}
+
+type Flight = watch::Receiver<State>;
+
+#[derive(Clone, Debug)]
+enum State {
+    Flying,
+    Landed(Bytes),
+    Failed(Why),
+}
+
+/// A block, now or soon.
+enum Block {
+    Here(Bytes),
+    Flying(Flight),
+}
+
+impl Content {
+    pub(super) fn new(path: Arc<str>, version: Version) -> Arc<Content> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Content { id, path, version, on_their_way: Mutex::default() })
+    }
+
+    /// Gives the bytes of `range`, which lies within the file, to `take`, piece by piece and in order.
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        supply: &Arc<Supply>,
+        range: Range<u64>,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        let blocks = self.start(supply, &range);
+        for (index, block) in blocks {
+            let bytes = match block {
+                Block::Here(bytes) => bytes,
+                Block::Flying(flight) => landed(flight).await?,
+            };
+            let begin = u64::from(index) * BLOCK_BYTES;
+            let from = range.start.saturating_sub(begin) as usize;
+            let to = (range.end - begin).min(bytes.len() as u64) as usize;
+            let piece =
+                bytes.get(from..to).ok_or_else(|| Error::io("reading a file: a block is too short"))?;
+            take(piece);
+        }
+        Ok(())
+    }
+
+    /// Has the blocks of `range` fetched, as far as they are not here, and waits for nothing.
+    pub(super) fn prefetch(self: &Arc<Self>, supply: &Arc<Supply>, range: &Range<u64>) {
+        let mut flights = self.lock();
+        let wanted = indices(range);
+        let missing =
+            wanted.filter(|index| !flights.contains_key(index) && !supply.cache.has((self.id, *index)));
+        let missing = missing.collect();
+        self.fetch(supply, &mut flights, missing);
+    }
+
+    /// The blocks of `range`: those that are here, and all others on their way.
+    fn start(self: &Arc<Self>, supply: &Arc<Supply>, range: &Range<u64>) -> Vec<(u32, Block)> {
+        let mut flights = self.lock();
+        let mut blocks: Vec<(u32, Option<Block>)> = Vec::new();
+        for index in indices(range) {
+            // A block lands in the cache before it leaves the list, so it is in one of both.
+            let flying = flights.get(&index).cloned().map(Block::Flying);
+            blocks.push((index, flying.or_else(|| supply.cache.get((self.id, index)).map(Block::Here))));
+        }
+        let missing = blocks.iter().filter(|(_, block)| block.is_none()).map(|(index, _)| *index);
+        let missing = missing.collect();
+        self.fetch(supply, &mut flights, missing);
+        let flight = |index| Block::Flying(flights.get(&index).expect("all that was missing flies").clone());
+        blocks.into_iter().map(|(index, block)| (index, block.unwrap_or_else(|| flight(index)))).collect()
+    }
+
+    /// Starts fetching blocks, in rising order, that follow each other in one request.
+    fn fetch(self: &Arc<Self>, supply: &Arc<Supply>, flights: &mut HashMap<u32, Flight>, missing: Vec<u32>) {
+        let mut rest = &missing[..];
+        while let Some(&first) = rest.first() {
+            let follows = |(step, index): &(usize, &u32)| **index == first + *step as u32;
+            let run = rest.iter().enumerate().take_while(follows).take(FETCH_BLOCKS_MAX as usize).count();
+            let mut senders = Vec::with_capacity(run);
+            for index in first..first + run as u32 {
+                let (sender, flight) = watch::channel(State::Flying);
+                flights.insert(index, flight);
+                senders.push(sender);
+            }
+            senders.reverse();
+            let arrivals = Arrivals {
+                content: self.clone(),
+                supply: supply.clone(),
+                index: first,
+                waiting: senders,
+                block: BytesMut::new(),
+                why: Why::Io,
+            };
+            supply.engine.detach(bring(arrivals));
+            rest = &rest[run..];
+        }
+    }
+
+    fn block_bytes(&self, index: u32) -> u64 {
+        (self.version.size - u64::from(index) * BLOCK_BYTES).min(BLOCK_BYTES)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Flight>> {
+        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The blocks that `range` touches.
+fn indices(range: &Range<u64>) -> Range<u32> {
+    if range.is_empty() {
+        return 0..0;
+    }
+    // A file of more than 512 TiB has no such numbers; nobody opens one.
+    let index = |offset: u64| u32::try_from(offset / BLOCK_BYTES).unwrap_or(u32::MAX - 1);
+    index(range.start)..index(range.end - 1) + 1
+}
+
+async fn landed(mut flight: Flight) -> Result<Bytes> {
+    const DOING: &str = "reading a file";
+    let state = flight.wait_for(|state| !matches!(state, State::Flying)).await;
+    match state.as_deref() {
+        Ok(State::Landed(bytes)) => Ok(bytes.clone()),
+        // The cause was logged where it was met.
+        Ok(State::Failed(why)) => Err(Error::new(*why)),
+        Ok(State::Flying) | Err(_) => Err(Error::io(DOING)),
+    }
+}
+
+/// Where the bytes of one request arrive: they fill block after block.
+struct Arrivals {
+    content: Arc<Content>,
+    supply: Arc<Supply>,
+    /// The block that is being filled.
+    index: u32,
+    /// Who is told of this block (the last) and the following ones.
+    waiting: Vec<watch::Sender<State>>,
+    block: BytesMut,
+    /// What to tell those whose block does not come.
+    why: Why,
+}
+
+impl Arrivals {
+    /// What is still to come.
+    fn rest(&self) -> Range<u64> {
+        let begin = u64::from(self.index) * BLOCK_BYTES;
+        let end = begin + self.waiting.len() as u64 * BLOCK_BYTES;
+        begin + self.block.len() as u64..end.min(self.content.version.size)
+    }
+
+    fn take(&mut self, mut piece: Bytes) {
+        while !piece.is_empty() && !self.waiting.is_empty() {
+            let len = self.content.block_bytes(self.index) as usize;
+            if self.block.is_empty() {
+                self.block.reserve(len);
+            }
+            let part = piece.split_to(piece.len().min(len - self.block.len()));
+            self.block.extend_from_slice(&part);
+            if self.block.len() == len {
+                let bytes = self.block.split().freeze();
+                self.end(State::Landed(bytes));
+            }
+        }
+    }
+
+    /// The present block is there, or will never be.
+    fn end(&mut self, state: State) {
+        if let State::Landed(bytes) = &state {
+            self.supply.cache.put((self.content.id, self.index), bytes.clone());
+        }
+        self.content.lock().remove(&self.index);
+        if let Some(sender) = self.waiting.pop() {
+            sender.send_replace(state);
+        }
+        self.index += 1;
+    }
+}
+
+impl Drop for Arrivals {
+    /// However it ended, nobody waits on. The next who wants such a block asks again.
+    fn drop(&mut self) {
+        while !self.waiting.is_empty() {
+            self.end(State::Failed(self.why));
+        }
+    }
+}
+
+async fn bring(arrivals: Arrivals) {
+    let store = arrivals.supply.store.clone();
+    let content = arrivals.content.clone();
+    let arrivals = Mutex::new(arrivals);
+    let lock = || arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    let attempt = || async {
+        // What has arrived is not asked for a second time.
+        let rest = lock().rest();
+        store.read(&content.path, rest, &content.version, &mut |piece| lock().take(piece)).await
+    };
+    let brought = store.tried("reading a file", attempt).await;
+    if let Err(error) = brought {
+        lock().why = error.kind();
+        log::warn!("{}: {error}", content.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_touches_the_blocks_of_its_first_and_last_byte() {
+        for (range, blocks) in [
+            (0..0, 0..0),
+            (0..1, 0..1),
+            (BLOCK_BYTES - 1..BLOCK_BYTES, 0..1),
+            (BLOCK_BYTES - 1..BLOCK_BYTES + 1, 0..2),
+            (5 * BLOCK_BYTES..7 * BLOCK_BYTES, 5..7),
+        ] {
+            assert_eq!(indices(&range), blocks, "{range:?}");
+        }
+    }
+}

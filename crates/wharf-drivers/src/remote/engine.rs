@@ -1,0 +1,99 @@
+//! The two threads that talk to the service, and how a queue waits for them.
+//!
+//! A queue never blocks: what is slow runs here, and the operation awaits its end, woken from this side.
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use wharf::{Context, Error};
+
+use super::Result;
+
+/// Enough for hundreds of operations in flight: they wait, they do not compute.
+const THREADS: usize = 2;
+/// For local files, names of hosts, and what else blocks.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// The threads. They end with the volume.
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// Taken when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    pub(super) fn start() -> std::io::Result<Engine> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(THREADS).max_blocking_threads(BLOCKING_THREADS_MAX);
+        let runtime = builder.thread_name("wharf-remote").enable_all().build()?;
+        Ok(Engine { runtime: Some(runtime) })
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("there until dropped")
+    }
+
+    /// Starts work that goes on whoever waits.
+    pub(super) fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime().spawn(work);
+    }
+
+    /// Does work that ends half-way when the caller gives up: nothing that changes anything.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        cx: &Context,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        cx.unless_cancelled(Abandoned(self.runtime().spawn(work))).await
+    }
+
+    /// Blocks this thread, which is no queue's, until the work is done.
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime().block_on(work)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // What is still going on has had its deadline; nobody is to wait for a host that does not answer.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Work that is given up with the wait for it.
+struct Abandoned<T>(JoinHandle<Result<T>>);
+
+impl<T> Future for Abandoned<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<T>> {
+        Poll::Ready(ended(ready!(Pin::new(&mut self.0).poll(cx))))
+    }
+}
+
+impl<T> Drop for Abandoned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn ended<T>(ended: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    ended.unwrap_or_else(|error| Err(Error::io("talking to the service").because(error)))
+}
+
+/// `work`, for as long as `patience` lasts.
+pub(super) async fn within<T>(
+    patience: Duration,
+    doing: &'static str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let late = || {
+        Error::new(wharf::error::Kind::TimedOut).doing(doing).because("the service did not answer in time")
+    };
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,286 @@
+//! The service behind one volume: its few operations, each within its deadline, tried again where that is safe.
+//!
+//! Nothing here knows nodes, caches or programs.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use opendal::{Capability, HttpTransporter, Operator, services};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio::sync::Semaphore;
+use wharf::error::Kind as Why;
+use wharf::{Error, Kind};
+
+use super::Result;
+use super::credentials::{Credentials, Secret};
+use super::engine::within;
+use super::failure::{Failure, chance, pause};
+use super::location::{Location, Service};
+use super::meta::{Meta, Version};
+use super::pages::{self, Pages};
+
+/// Attempts at one operation, the first included; the deadline may end them earlier.
+const ATTEMPTS_MAX: u32 = 6;
+
+/// The service behind one volume.
+pub(super) struct Store {
+    operator: Operator,
+    /// Plain HTTP, where the operator can read but not list.
+    pages: Option<Pages>,
+    connections: Semaphore,
+    deadline: Duration,
+}
+
+/// One name of a listing.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// Not told by every service.
+    pub(super) meta: Option<Meta>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Says nothing to the service yet. The error is a sentence.
+    pub(super) fn new(location: &Location, credentials: &Credentials) -> Result<Store, String> {
+        let options = &location.options;
+        let client = pages::client(options.deadline)?;
+        let operator = operator(location, credentials)?;
+        let transport = HttpTransporter::new(ReqwestTransport::new(client.clone()));
+        let context = operator.context().with_http_transport(transport);
+        let pages = (location.service == Service::Http)
+            .then(|| Pages::new(client, location.url.clone(), credentials));
+        Ok(Store {
+            operator: operator.with_context(context),
+            pages,
+            connections: Semaphore::new(options.connections_max as usize),
+            deadline: options.deadline,
+        })
+    }
+
+    /// What the service can do.
+    pub(super) fn can(&self) -> Capability {
+        self.operator.service().capability_dyn()
+    }
+
+    /// Whether sizes come with names.
+    pub(super) fn lists_sizes(&self) -> bool {
+        self.pages.is_none()
+    }
+
+    /// Sees that the service answers and has the place.
+    pub(super) async fn check(&self) -> Result<()> {
+        const DOING: &str = "connecting";
+        let attempt = || async {
+            match &self.pages {
+                // A server that shows no index may still have files for who knows their names.
+                Some(pages) => match pages.list("").await {
+                    Err(failure) if failure.error.kind() == Why::NotSupported => Ok(()),
+                    listed => listed.map(drop),
+                },
+                None => self.operator.check().await.map_err(|error| Failure::new(DOING, error)),
+            }
+        };
+        self.tried(DOING, attempt).await
+    }
+
+    /// What a name is.
+    pub(super) async fn stat(&self, path: &str) -> Result<Meta> {
+        self.tried("asking for a file", || self.stat_once(path)).await
+    }
+
+    async fn stat_once(&self, path: &str) -> Result<Meta, Failure> {
+        const DOING: &str = "asking for a file";
+        if let Some(pages) = &self.pages {
+            return pages.stat(path).await;
+        }
+        let told = match self.operator.stat(path).await {
+            // A store of objects knows directories by what is in them.
+            Err(error) if error.kind() == opendal::ErrorKind::NotFound => {
+                self.operator.stat(&format!("{path}/")).await
+            }
+            told => told,
+        };
+        let told = told.map_err(|error| Failure::new(DOING, error))?;
+        Meta::new(&told).ok_or_else(|| Failure::of(Error::not_found()))
+    }
+
+    /// Gives each name of a directory to `add`, as they come. After a failure part of the way names may come
+    /// a second time.
+    pub(super) async fn list(&self, path: &str, add: &(dyn Fn(Found) + Sync)) -> Result<()> {
+        self.tried("listing a directory", || self.list_once(path, add)).await
+    }
+
+    async fn list_once(&self, path: &str, add: &(dyn Fn(Found) + Sync)) -> Result<(), Failure> {
+        const DOING: &str = "listing a directory";
+        if let Some(pages) = &self.pages {
+            for (name, kind) in pages.list(path).await? {
+                let meta = (kind == Kind::Directory).then(Meta::directory);
+                add(Found { name, kind, meta });
+            }
+            return Ok(());
+        }
+        let directory = format!("{path}/");
+        let mut lister =
+            self.operator.lister(&directory).await.map_err(|error| Failure::new(DOING, error))?;
+        while let Some(entry) = lister.try_next().await.map_err(|error| Failure::new(DOING, error))? {
+            // The directory itself comes along in some services.
+            let Some(name) = entry.path().strip_prefix(directory.trim_start_matches('/')) else { continue };
+            let name = name.trim_end_matches('/').to_owned();
+            let Some(meta) = Meta::new(entry.metadata()) else { continue };
+            add(Found { name, kind: meta.kind, meta: Some(meta) });
+        }
+        Ok(())
+    }
+
+    /// Reads a range of exactly these contents and gives it to `take` piece by piece. One attempt.
+    ///
+    /// Nothing is given before it is known to be of this version; more or fewer bytes are a failure.
+    pub(super) async fn read(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        version: &Version,
+        take: &mut (dyn FnMut(Bytes) + Send),
+    ) -> Result<(), Failure> {
+        const DOING: &str = "reading a file";
+        let failed = |error| Failure::new(DOING, error);
+        let can = self.can();
+        let mut reader = self.operator.reader_with(path).content_length_hint(version.size);
+        match (version.strong_etag(), version.modified) {
+            (Some(etag), _) if can.read_with_if_match => reader = reader.if_match(etag),
+            (_, Some(time)) if can.read_with_if_unmodified_since => {
+                if let Ok(time) = opendal::raw::Timestamp::from_second(time.seconds) {
+                    reader = reader.if_unmodified_since(time);
+                }
+            }
+            _ => {}
+        }
+        let reader = reader.await.map_err(failed)?;
+        // All of a file is asked for without a range: not every server has them.
+        let whole = range == (0..version.size);
+        let stream = match whole {
+            true => reader.clone().into_stream(..).await,
+            false => reader.clone().into_stream(range.clone()).await,
+        };
+        let mut stream = stream.map_err(failed)?;
+        let mut left = range.end - range.start;
+        let mut held = Vec::new();
+        while let Some(piece) = stream.try_next().await.map_err(failed)? {
+            left = left.checked_sub(piece.len() as u64).ok_or_else(|| Failure::stale(DOING))?;
+            match reader.metadata() {
+                Some(told) if !Version::new(told).is_same(version) => return Err(Failure::stale(DOING)),
+                Some(_) => piece.into_iter().for_each(&mut *take),
+                None => held.extend(piece),
+            }
+        }
+        if !held.is_empty() {
+            // The answer does not say of which version it is. The file does, if it has not changed meanwhile.
+            if !self.stat_once(path).await?.version.is_same(version) {
+                return Err(Failure::stale(DOING));
+            }
+            held.into_iter().for_each(take);
+        }
+        if left > 0 {
+            let short = opendal::Error::new(opendal::ErrorKind::Unexpected, "the answer ended too early");
+            return Err(failed(short.set_temporary()));
+        }
+        Ok(())
+    }
+
+    /// Does something that may be done twice, until it works or its time is over.
+    pub(super) async fn tried<T, F>(
+        &self,
+        doing: &'static str,
+        attempt: impl FnMut() -> F + Send,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        within(self.deadline, doing, self.tried_on(attempt)).await
+    }
+
+    async fn tried_on<T, F>(&self, mut attempt: impl FnMut() -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let begun = Instant::now();
+        for number in 1.. {
+            let connection = self.connections.acquire().await;
+            let failure = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            // Others may have it while this one waits.
+            drop(connection);
+            let rest = pause(number, chance());
+            if !failure.again || number == ATTEMPTS_MAX || begun.elapsed() + rest >= self.deadline {
+                return Err(failure.error);
+            }
+            log::debug!("{}; asking again in {rest:?}", failure.error);
+            tokio::time::sleep(rest).await;
+        }
+        Err(Error::new(Why::Io))
+    }
+}
+
+fn operator(location: &Location, credentials: &Credentials) -> Result<Operator, String> {
+    let root = location.root()?;
+    let user = credentials.user.as_deref().or(location.user.as_deref()).unwrap_or_default();
+    let secret = |secret: &Option<Secret>| {
+        secret.as_ref().map(|secret| secret.reveal().to_owned()).unwrap_or_default()
+    };
+    let (password, token) = (secret(&credentials.password), secret(&credentials.token));
+    let operator = match location.service {
+        Service::Files => {
+            let directory = location.directory()?;
+            let directory = directory.to_str().ok_or("remote: needs a path in UTF-8")?;
+            Operator::new(services::Fs::default().root(directory))
+        }
+        Service::Http => Operator::new(
+            services::Http::default()
+                .endpoint(&location.origin())
+                .root(&root)
+                .username(user)
+                .password(&password)
+                .token(&token),
+        ),
+        Service::WebDav => Operator::new(
+            services::Webdav::default()
+                .endpoint(&location.origin())
+                .root(&root)
+                .username(user)
+                .password(&password)
+                .token(&token),
+        ),
+        Service::Ftp => Operator::new(
+            services::Ftp::default().endpoint(&location.origin()).root(&root).user(user).password(&password),
+        ),
+        Service::S3 => {
+            let bucket = location.url.host_str().unwrap_or_default();
+            let options = &location.options;
+            let mut s3 = services::S3::default().bucket(bucket).root(&root);
+            if options.anonymous {
+                s3 = s3.skip_signature();
+            }
+            if let Some(endpoint) = &options.endpoint {
+                s3 = s3.endpoint(endpoint);
+            }
+            s3 = s3.region(options.region.as_deref().unwrap_or("us-east-1"));
+            if let (Some(id), Some(key)) = (&credentials.access_key_id, &credentials.secret_access_key) {
+                s3 = s3.access_key_id(id).secret_access_key(key.reveal());
+            }
+            Operator::new(s3)
+        }
+    };
+    operator.map_err(|error| format!("{location} cannot be used ({})", error.message()))
+}

@@ -1,0 +1,35 @@
+//! The remote driver against real servers, on loopback, that behave and that do not.
+
+mod mounted;
+mod reading;
+mod server;
+
+use wharf::testing::Volume;
+use wharf_drivers::remote::{Location, Remote};
+
+/// What is behind a URL, with options.
+fn remote(url: &str, options: &[(&str, &str)]) -> Remote {
+    let mut location = Location::parse(url).unwrap_or_else(|error| panic!("{error}"));
+    for (name, value) in options {
+        location.options.set(name, value).unwrap_or_else(|error| panic!("{error}"));
+    }
+    Remote::new(&location).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn volume(url: &str, options: &[(&str, &str)]) -> Volume<Remote> {
+    Volume::new(remote(url, options))
+}
+
+/// Bytes of which no two blocks are alike.
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
