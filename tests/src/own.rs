@@ -4,6 +4,7 @@
 //! says with its exit code and its output how that went.
 
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -68,11 +69,17 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Runs a child to its end or its deadline.
-pub fn outcome(program: &Path, arguments: &[&str], dir: &Path, deadline: Duration) -> Outcome {
+/// Runs a child to its end or its deadline, with these variables beside those of this process.
+pub fn outcome(
+    program: &Path,
+    arguments: &[&str],
+    dir: &Path,
+    deadline: Duration,
+    environment: &[(&str, OsString)],
+) -> Outcome {
     let mut command = Command::new(program);
     // From a working directory on a dead mount even a healthy process cannot start.
-    command.current_dir("/").arg(dir).args(arguments);
+    command.current_dir("/").arg(dir).args(arguments).envs(environment.iter().cloned());
     let ended = match supervise::run(&mut command, deadline) {
         Ok(ended) => ended,
         Err(error) => return Outcome::Failed(format!("could not run {}: {error}", program.display())),

@@ -9,13 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates of ours, and those of ours that each may know.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("wharf-mem", &[]),
     ("wharf", &["wharf-mem"]),
     ("wharf-queue", &["wharf"]),
     ("wharf-fuse", &["wharf", "wharf-mem", "wharf-queue"]),
     ("wharf-direct", &["wharf", "wharf-mem", "wharf-queue"]),
     ("wharf-drivers", &["wharf"]),
+    ("wharf-preload", &["wharf-direct"]),
     ("wharf-cli", &["wharf", "wharf-drivers", "wharf-fuse"]),
 ];
 
@@ -41,13 +42,30 @@ const MODULES: [(&str, &str, &[&str]); 14] = [
 const ALONE: [(&str, &str); 1] = [("wharf-fuse", "wire")];
 
 /// How each crate is held to safe code, and its files that are not.
-const UNSAFE: [(&str, &str, &[&str]); 7] = [
+const UNSAFE: [(&str, &str, &[&str]); 8] = [
     ("wharf-mem", "", &["copy.rs", "mapping.rs", "payload.rs", "window.rs"]),
     ("wharf", "#![forbid(unsafe_code)]", &[]),
     ("wharf-queue", "#![deny(unsafe_code)]", &["io_ring.rs"]),
     ("wharf-fuse", "#![deny(unsafe_code)]", &["device.rs", "uring/entry.rs", "uring/mod.rs"]),
     ("wharf-direct", "#![deny(unsafe_code)]", &[]),
     ("wharf-drivers", "#![deny(unsafe_code)]", &["mirror/syscalls.rs"]),
+    (
+        "wharf-preload",
+        "#![deny(unsafe_code)]",
+        &[
+            "calls/descriptors.rs",
+            "calls/privileges.rs",
+            "calls/reads.rs",
+            "calls/real.rs",
+            "guard.rs",
+            "heap.rs",
+            "kernel.rs",
+            "report.rs",
+            "settings.rs",
+            "source.rs",
+            "start.rs",
+        ],
+    ),
     ("wharf-cli", "#![forbid(unsafe_code)]", &[]),
 ];
 

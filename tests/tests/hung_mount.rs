@@ -51,7 +51,7 @@ fn a_case_on_a_mount_that_never_answers_is_called_hung() {
     let conformance = own::program("conformance").expect("the program");
     let started = Instant::now();
     let case = ["--child", "names::a_name_may_have_255_bytes"];
-    let outcome = own::outcome(&conformance, &case, deaf.path(), Duration::from_millis(300));
+    let outcome = own::outcome(&conformance, &case, deaf.path(), Duration::from_millis(300), &[]);
     assert!(matches!(outcome, Outcome::Hung(_)), "{outcome:?}");
     assert!(started.elapsed() < Duration::from_secs(8), "it took {} s", started.elapsed().as_secs());
 }

@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Unmount(Unmount),
     List(List),
     Info(Info),
+    Run(Run),
     /// Asks DIR for a sign of life, in a process that may hang for it
     #[command(hide = true)]
     Answers {
@@ -162,6 +163,26 @@ pub(crate) struct Info {
     /// Set an option of the file system, as for mount
     #[arg(long = "option", short = 'o', value_name = "NAME=VALUE", value_parser = setting())]
     pub(crate) settings: Vec<Setting>,
+}
+
+/// Runs a program that reads files of mounts past the kernel, where that is possible
+///
+/// The program need not know of it. What it reads a second time or for long comes from memory that is shared with the
+/// process that serves the mount; everything else works as ever. Programs that are linked statically or change users
+/// as they start are run and gain nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Add a line to FILE at the end of each process: how many files, reads and bytes came past the kernel
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Read past the kernel whatever is read twice, also where that does not pay
+    #[arg(long, hide = true)]
+    pub(crate) eager: bool,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// The ways of a request from the kernel.

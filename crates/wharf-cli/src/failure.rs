@@ -10,6 +10,10 @@ pub(crate) enum Failure {
     Usage(String),
     /// It made sense and did not work.
     Operation(String),
+    /// Another program was to be run, and there is none of this name.
+    NotFound(String),
+    /// Another program was to be run, and cannot be.
+    NotRun(String),
     /// It did not work, and somebody else has said so.
     Told,
 }
@@ -25,13 +29,19 @@ impl Failure {
         match self {
             Failure::Operation(_) | Failure::Told => ExitCode::from(1),
             Failure::Usage(_) => ExitCode::from(2),
+            // As shells have it.
+            Failure::NotRun(_) => ExitCode::from(126),
+            Failure::NotFound(_) => ExitCode::from(127),
         }
     }
 
     /// What a person sees, if it was not said before.
     pub(crate) fn sentence(&self) -> Option<&str> {
         match self {
-            Failure::Usage(sentence) | Failure::Operation(sentence) => Some(sentence),
+            Failure::Usage(sentence)
+            | Failure::Operation(sentence)
+            | Failure::NotFound(sentence)
+            | Failure::NotRun(sentence) => Some(sentence),
             Failure::Told => None,
         }
     }

@@ -1,7 +1,8 @@
 //! The command `wharf`: mounts file systems from a shell.
 //!
 //! What was typed ([`args`]) becomes what is to be done ([`plan`]), and one match does it. Errors are one
-//! sentence with the way out, printed once, here. Exit codes: 0 done, 1 failed, 2 not understood.
+//! sentence with the way out, printed once, here. Exit codes: 0 done, 1 failed, 2 not understood; of `run` those of
+//! the program, or 126 and 127 as shells have them.
 
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,7 @@ fn run() -> Result<(), Failure> {
         Plan::Mount(plan) => commands::mount::run(plan),
         Plan::Unmount(plan) => commands::unmount::run(&plan),
         Plan::Info(plan) => commands::info::run(&plan),
+        Plan::Run(plan) => commands::run::run(&plan),
         Plan::List { verbose } => commands::list::run(verbose),
         Plan::Answer(point) => probe::answer(&point),
         Plan::Completions(shell) => manual::completions(shell),

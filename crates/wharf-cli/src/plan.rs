@@ -19,6 +19,7 @@ pub(crate) enum Plan {
     Mount(Mount),
     Unmount(Unmount),
     Info(Info),
+    Run(Run),
     List {
         verbose: bool,
     },
@@ -71,6 +72,16 @@ pub(crate) struct Info {
     pub(crate) spec: Spec,
 }
 
+/// A program to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+    /// Attach every file that is read twice.
+    pub(crate) eager: bool,
+    pub(crate) report: Option<PathBuf>,
+}
+
 /// A mount to be taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unmount {
@@ -103,6 +114,17 @@ pub(crate) fn plan(args: Args, working_directory: &Path) -> Result<Plan, Failure
         }),
         args::Command::Info(typed) => {
             Plan::Info(Info { spec: spec(typed.spec, typed.settings, working_directory)? })
+        }
+        args::Command::Run(typed) => {
+            let mut command = typed.command.into_iter();
+            Plan::Run(Run {
+                // The parser asks for one word at least.
+                program: command.next().unwrap_or_default(),
+                arguments: command.collect(),
+                eager: typed.eager,
+                // The program may go elsewhere.
+                report: typed.report.map(|file| working_directory.join(file)),
+            })
         }
         args::Command::List(args::List { verbose }) => Plan::List { verbose },
         args::Command::Answers { dir } => Plan::Answer(dir),
@@ -250,6 +272,22 @@ mod tests {
         let args = args::parse(args).expect("understood").expect("no help");
         let Err(Failure::Usage(sentence)) = super::plan(args, Path::new("/")) else { panic!("refused") };
         assert!(sentence.contains("takes no options"), "{sentence}");
+    }
+
+    #[test]
+    fn what_follows_run_is_the_programs_own() {
+        let run = |program: &str, arguments: &[&str], report: Option<&str>| {
+            let arguments = arguments.iter().map(OsString::from).collect();
+            Plan::Run(Run {
+                program: program.into(),
+                arguments,
+                eager: false,
+                report: report.map(PathBuf::from),
+            })
+        };
+        assert_eq!(planned("wharf run -- grep -r --help x"), run("grep", &["-r", "--help", "x"], None));
+        assert_eq!(planned("wharf run grep --report x"), run("grep", &["--report", "x"], None));
+        assert_eq!(planned("wharf run --report x cat -- y"), run("cat", &["--", "y"], Some("/home/me/x")));
     }
 
     #[test]

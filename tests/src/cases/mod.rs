@@ -5,6 +5,7 @@
 //! that the mount does not claim.
 
 use std::{
+    ffi::OsString,
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
@@ -105,6 +106,20 @@ pub fn run(dir: &Path, have: Needs) -> Report {
 
 /// Runs the cases that `pick` picks by name.
 pub fn run_some(dir: &Path, have: Needs, pick: impl Fn(&str) -> bool) -> Report {
+    run_with(dir, have, &[], pick)
+}
+
+/// Runs all cases with these variables in their environment.
+pub fn run_under(dir: &Path, have: Needs, environment: &[(&str, OsString)]) -> Report {
+    run_with(dir, have, environment, |_| true)
+}
+
+fn run_with(
+    dir: &Path,
+    have: Needs,
+    environment: &[(&str, OsString)],
+    pick: impl Fn(&str) -> bool,
+) -> Report {
     let mut report = Report { subject: format!("cases in {}", dir.display()), lines: Vec::new() };
     let runner = own::program("conformance");
     let mut hung = 0;
@@ -114,7 +129,7 @@ pub fn run_some(dir: &Path, have: Needs, pick: impl Fn(&str) -> bool) -> Report 
         let outcome = match &runner {
             _ if !missing.is_empty() => Outcome::Skipped(missing.names()),
             _ if hung >= HUNG_MAX => Outcome::NotRun,
-            Ok(runner) => own::outcome(runner, &["--child", case.name()], dir, DEADLINE),
+            Ok(runner) => own::outcome(runner, &["--child", case.name()], dir, DEADLINE, environment),
             Err(error) => Outcome::Failed(error.to_string()),
         };
         hung += usize::from(matches!(outcome, Outcome::Hung(_)));

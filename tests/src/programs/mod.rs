@@ -94,7 +94,7 @@ pub fn run_some(dir: &Path, have: Needs, pick: impl Fn(&str) -> bool) -> Report 
             _ if !missing.is_empty() => Outcome::Skipped(missing.names()),
             _ if !absent.is_empty() => Outcome::Failed(absent.join("; ")),
             Ok(runner) => {
-                own::outcome(runner, &["--child", program.name, "--without", &without], dir, deadline)
+                own::outcome(runner, &["--child", program.name, "--without", &without], dir, deadline, &[])
             }
             Err(error) => Outcome::Failed(error.to_string()),
         };

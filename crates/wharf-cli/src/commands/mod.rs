@@ -3,4 +3,5 @@
 pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod mount;
+pub(crate) mod run;
 pub(crate) mod unmount;

@@ -81,3 +81,28 @@ fn a_source_is_described_without_mounting_it() {
     let sentence = wharf(&["info", "mirror:/missing"]).failed(1);
     assert!(sentence.starts_with("/missing cannot be shown"), "{sentence}");
 }
+
+#[test]
+fn a_program_is_run_with_the_library_before_it() {
+    use crate::wharf::{command, run};
+    // What is preloaded must only be loadable: the C library is, wherever it lies.
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("what is mapped here");
+    let library =
+        maps.lines().find_map(|line| line.split(' ').next_back().filter(|path| path.contains("/libc")));
+    let library = std::path::Path::new(library.expect("a C library"));
+    let wharf = |arguments: &[&str]| {
+        let mut command = command();
+        run(command.env("WHARF_PRELOAD", library).env_remove("LD_PRELOAD").arg("run").args(arguments))
+    };
+    let said = wharf(&["--", "sh", "-c", "echo $LD_PRELOAD; echo $0 $1", "a", "--help"]).succeeded();
+    assert_eq!(said, format!("{}\na --help\n", library.display()));
+    assert_eq!(wharf(&["sh", "-c", "exit 7"]).code, Some(7));
+    assert_eq!(
+        wharf(&["no-such-program"]).failed(127),
+        "there is no program no-such-program; see: wharf run --help"
+    );
+    let directory = wharf(&["--", "/"]).failed(126);
+    assert!(directory.starts_with("/ cannot be run"), "{directory}");
+    let lost = run(command().env("WHARF_PRELOAD", "/no/such/library").args(["run", "true"])).failed(1);
+    assert!(lost.starts_with("WHARF_PRELOAD names /no/such/library, where there is no file"), "{lost}");
+}
