@@ -2,7 +2,8 @@
 //!
 //! The kernel's rules: all passthrough opens of a node name the same backing; while one is open, an open
 //! through the page cache fails, and the other way round. So the first open of a node decides for all that
-//! follow until the last of them is closed.
+//! follow until the last of them is closed. While some are passed through, a file whose bytes are elsewhere
+//! is opened beside them: with their backing's number, and asked for directly.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wharf::NodeId;
-use wharf::session::BackingId;
+use wharf::session::{BackingId, Passed};
 
 use crate::device;
 
@@ -19,9 +20,12 @@ use crate::device;
 enum Mode {
     /// Through the page cache, or asked directly.
     Served { opens: u32 },
-    /// By the kernel, on this backing.
-    Passed { id: device::BackingId, opens: u32 },
+    /// By the kernel, on this backing; some of them perhaps beside it.
+    Passed { id: device::BackingId, file: Option<FileId>, opens: u32 },
 }
+
+/// Which file a descriptor is of: device and inode number.
+type FileId = (u64, u64);
 
 /// The nodes that are open, and how.
 pub(crate) struct Passthrough {
@@ -37,37 +41,46 @@ impl Passthrough {
     }
 
     /// A node is opened that has a backing file: may the kernel use it?
-    pub(crate) fn open(&self, node: NodeId, backing: &OwnedFd) -> Option<BackingId> {
+    pub(crate) fn open(&self, node: NodeId, backing: &OwnedFd) -> Passed {
         let mut nodes = self.lock();
         match nodes.entry(node) {
             Entry::Occupied(mut entry) => match entry.get_mut() {
-                Mode::Passed { id, opens } => {
+                Mode::Passed { id, file, opens } => {
                     *opens += 1;
-                    Some(BackingId(id.get()))
+                    let number = BackingId(id.get());
+                    let same = file.is_some() && *file == file_id(backing);
+                    if same { Passed::Yes(number) } else { Passed::Beside(number) }
                 }
                 Mode::Served { opens } => {
                     *opens += 1;
-                    None
+                    Passed::No
                 }
             },
             Entry::Vacant(entry) => match self.register(backing) {
                 Some(id) => {
                     let number = BackingId(id.get());
-                    entry.insert(Mode::Passed { id, opens: 1 });
-                    Some(number)
+                    entry.insert(Mode::Passed { id, file: file_id(backing), opens: 1 });
+                    Passed::Yes(number)
                 }
                 None => {
                     entry.insert(Mode::Served { opens: 1 });
-                    None
+                    Passed::No
                 }
             },
         }
     }
 
     /// A node is opened whose bytes come from the file system.
-    pub(crate) fn open_served(&self, node: NodeId) {
+    pub(crate) fn open_served(&self, node: NodeId) -> Passed {
         match self.lock().entry(node).or_insert(Mode::Served { opens: 0 }) {
-            Mode::Served { opens } | Mode::Passed { opens, .. } => *opens += 1,
+            Mode::Served { opens } => {
+                *opens += 1;
+                Passed::No
+            }
+            Mode::Passed { id, opens, .. } => {
+                *opens += 1;
+                Passed::Beside(BackingId(id.get()))
+            }
         }
     }
 
@@ -109,4 +122,8 @@ impl Passthrough {
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Mode>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn file_id(file: &OwnedFd) -> Option<FileId> {
+    rustix::fs::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }

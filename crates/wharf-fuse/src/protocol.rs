@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use wharf::session::{BackingId, EntryForm, Line, ListForm, Operation, Protocol, Request};
-use wharf::{Cache, Data, Errno, NodeId, Window};
+use wharf::session::{BackingId, EntryForm, Line, ListForm, Operation, Passed, Protocol, Request};
+use wharf::{Data, Errno, NodeId, Window};
 
 use crate::mount::Allow;
 use crate::passthrough::Passthrough;
@@ -55,14 +55,12 @@ impl Protocol for Fuse {
         if self.lets_in(&request) { Ok(request) } else { Err(Errno::EACCES) }
     }
 
-    fn backing_open(&self, node: NodeId, backing: &OwnedFd, _: Cache) -> Option<BackingId> {
-        self.passthrough.as_ref()?.open(node, backing)
+    fn backing_open(&self, node: NodeId, backing: &OwnedFd) -> Passed {
+        self.passthrough.as_ref().map_or(Passed::No, |passthrough| passthrough.open(node, backing))
     }
 
-    fn handler_open(&self, node: NodeId) {
-        if let Some(passthrough) = &self.passthrough {
-            passthrough.open_served(node);
-        }
+    fn handler_open(&self, node: NodeId) -> Passed {
+        self.passthrough.as_ref().map_or(Passed::No, |passthrough| passthrough.open_served(node))
     }
 
     fn closed(&self, node: NodeId, _: Option<BackingId>) {

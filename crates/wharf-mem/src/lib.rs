@@ -1,5 +1,7 @@
-//! Memory that Wharf lends out: the bytes of one request or reply, owned by a transport
-//! and filled or read by a file system, from any thread, without a copy.
+//! Memory that Wharf lends out, or shares with strangers.
+//!
+//! *Lent to operations*: the bytes of one request or reply, owned by a transport and filled or read by a file
+//! system, from any thread, without a copy.
 //!
 //! - [`Payload`] is the transport's: the right to use one span of memory again and again.
 //! - [`Lease`] is one operation's: it borrows the payload until the operation has ended.
@@ -7,15 +9,30 @@
 //!   Both can be [detached](Window::detach) and carried to another thread or into the kernel;
 //!   the payload knows, and is not used again before they are dropped.
 //!
-//! All unsafe code of the lending is here, argued next to the lines that make it true.
+//! *Shared with other processes*, which may be hostile: mechanism only, no sockets, no policy.
+//!
+//! - [`Shared`] is a memfd that is made in one size, keeps it, and is handed out read-only.
+//! - [`Section`] is one file's bytes in such memory, with a map of what is valid; [`SectionReader`] is a client's
+//!   side of it.
+//!
+//! All unsafe code of lending and sharing is here, argued next to the lines that make it true. No reference is
+//! ever made to bytes that a stranger may write.
 
 mod copy;
 mod mapping;
+mod opaque;
 mod payload;
+mod residency;
+mod section;
+mod shared;
 pub mod sync;
 mod window;
+mod words;
 
 pub use copy::copy_streams;
-pub use mapping::Mapping;
+pub use mapping::{Access, Mapping};
 pub use payload::{Lease, Payload};
+pub use residency::{BLOCK_BYTES, PAGE_BYTES, PAGES_PER_BLOCK};
+pub use section::{HandedOut, Read, Section, SectionReader};
+pub use shared::Shared;
 pub use window::{Data, OwnedData, OwnedWindow, Window};

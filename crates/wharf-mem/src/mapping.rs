@@ -1,11 +1,21 @@
-//! Anonymous memory from the kernel: zeroed, page-aligned, touched only when used.
+//! Memory from the kernel: anonymous, or that of a file that several processes share.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-/// One private anonymous mapping, given back to the kernel when dropped.
+/// What a mapping allows this process to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To read.
+    Read,
+    /// To read and to write.
+    Write,
+}
+
+/// One mapping, given back to the kernel when dropped.
 ///
 /// It hands out only its address: who may touch which bytes when is for [`Payload`](crate::Payload)
 /// and for transports to settle.
@@ -13,6 +23,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    access: Access,
 }
 
 // SAFETY: a mapping is an address and a length; it lends no references to its bytes.
@@ -35,12 +46,47 @@ impl Mapping {
         let start =
             unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Mapping { start, len })
+        Ok(Mapping { start, len, access: Access::Write })
+    }
+
+    /// Maps the first `len` bytes (rounded up to a page; zero is taken as one page) of a file, shared with
+    /// everybody else who maps it.
+    ///
+    /// Bytes beyond the end of the file are mapped but not there: touching them ends the process. Who uses
+    /// the mapping knows the file's length, and that it cannot shrink.
+    ///
+    /// # Errors
+    /// What mmap(2) says: that the descriptor does not allow the access, or that address space has run out.
+    pub(crate) fn shared(file: impl AsFd, len: usize, access: Access) -> io::Result<Mapping> {
+        let len = len.max(1).checked_next_multiple_of(rustix::param::page_size());
+        let len = len.ok_or(io::ErrorKind::OutOfMemory)?;
+        let protection = match access {
+            Access::Read => ProtFlags::READ,
+            Access::Write => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        // SAFETY: no address is asked for, so no mapping of anybody else is replaced.
+        let start = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Mapping { start, len, access })
+    }
+
+    /// Leaves the mapping out of processes that this one forks.
+    ///
+    /// # Errors
+    /// What madvise(2) says.
+    pub fn keep_from_children(&self) -> io::Result<()> {
+        // SAFETY: the range is ours, and what is advised concerns children only: nothing here changes.
+        Ok(unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxDontFork) }?)
     }
 
     /// The first byte. Valid for [`len`](Self::len) bytes as long as the mapping lives.
     pub fn start(&self) -> NonNull<u8> {
         self.start
+    }
+
+    /// What is allowed.
+    pub fn access(&self) -> Access {
+        self.access
     }
 
     /// Bytes mapped; a multiple of the page size, never zero.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::{Attributes, Entry, Extents, Kind, Name};
+use crate::{Attributes, Entry, Extents, Kind, Memory, Name};
 
 /// Where the bytes of an open file are.
 #[derive(Clone, Default)]
@@ -22,6 +22,10 @@ pub enum Source {
     /// The bytes lie in runs on a disc. Wharf reads them from there, all runs of a read at once and straight into
     /// the reply; `read` is not asked, `write` is.
     Extents(Arc<dyn Extents>),
+    /// The bytes are in memory, or are being made there. Nobody is asked to `read`: readers get them when they
+    /// are there, and the kernel reads them itself where it may. Only for opens that do not write; others fail
+    /// with EROFS.
+    Memory(Arc<Memory>),
 }
 
 impl fmt::Debug for Source {
@@ -30,6 +34,7 @@ impl fmt::Debug for Source {
             Source::Handler => f.write_str("Handler"),
             Source::Backing(file) => f.debug_tuple("Backing").field(file).finish(),
             Source::Extents(extents) => f.debug_tuple("Extents").field(extents.disc()).finish(),
+            Source::Memory(memory) => f.debug_tuple("Memory").field(memory).finish(),
         }
     }
 }

@@ -8,12 +8,12 @@ use wharf_mem::{Data, Lease, Window};
 
 use crate::context::Context;
 use crate::error::{Errno, Error, Kind};
-use crate::{Capabilities, Created, Entry, FileSystem, HandleId, NodeId, Opened, Source, op};
+use crate::{Cache, Capabilities, Created, Entry, FileSystem, HandleId, NodeId, Opened, Source, op};
 
 use super::guest::{Asker, TICKET_COMMAND};
 use super::handles::OpenFile;
 use super::listing::{EntryForm, ListForm, Listing, counted};
-use super::reply::{EntryReply, OpenReply, Reply, Request};
+use super::reply::{EntryReply, OpenReply, Passed, Reply, Request};
 use super::{Operation, Protocol, Session, scatter};
 
 /// Longest target of a symbolic link that the kernel takes.
@@ -191,22 +191,37 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 if op.flags.contains(op::OpenFlags::TRUNCATE) {
                     self.changed(id, 0..u64::MAX, asker).await;
                 }
-                Ok(Reply::Opened(self.opened(id, false, op.flags, opened?, asker)))
+                let opened = opened?;
+                if writes_memory(&opened, op.flags) {
+                    return Err(self.refuse_writing(cx, opened, op.flags).await);
+                }
+                Ok(Reply::Opened(self.opened(id, false, op.flags, opened, asker)))
             }
             O::OpenDirectory { op } => {
                 let opened = fs.opendir(cx, &node, op).await?;
                 Ok(Reply::Opened(self.opened(id, true, op.flags, opened, asker)))
             }
             O::Create { op } => {
-                let created = self.created(op.flags, fs.create(cx, &node, op).await?, asker)?;
-                if let (Reply::Created(entry, _), true) =
-                    (&created, op.flags.contains(op::OpenFlags::TRUNCATE))
+                let flags = op.flags;
+                let created = fs.create(cx, &node, op).await?;
+                if writes_memory(&created.opened, flags) {
+                    return Err(self.refuse_writing(cx, created.opened, flags).await);
+                }
+                let created = self.created(flags, created, asker)?;
+                if let (Reply::Created(entry, _), true) = (&created, flags.contains(op::OpenFlags::TRUNCATE))
                 {
                     self.changed(entry.node, 0..u64::MAX, asker).await;
                 }
                 Ok(created)
             }
-            O::Tmpfile { op } => self.created(op.flags, fs.tmpfile(cx, &node, op).await?, asker),
+            O::Tmpfile { op } => {
+                let flags = op.flags;
+                let created = fs.tmpfile(cx, &node, op).await?;
+                if writes_memory(&created.opened, flags) {
+                    return Err(self.refuse_writing(cx, created.opened, flags).await);
+                }
+                self.created(flags, created, asker)
+            }
             O::Read { handle, op } => {
                 let open = self.open(handle, &node, false)?;
                 let size = op.size as usize;
@@ -222,6 +237,13 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                     // In a box, or every operation's future had room for it.
                     Source::Extents(extents) => {
                         Box::pin(scatter::read(cx.io(), &**extents, op.offset, lease, size)).await?
+                    }
+                    Source::Memory(memory) => {
+                        if !memory.is_complete() {
+                            let range = op.offset..op.offset.saturating_add(room as u64);
+                            Box::pin(cx.unless_cancelled(memory.filled(range))).await?;
+                        }
+                        memory.copy_out(op.offset, &mut window(lease, size)?)
                     }
                 };
                 bytes(read, room)
@@ -241,6 +263,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                     Source::Handler | Source::Backing(_) | Source::Extents(_) => {
                         fs.write(cx, open.file(), op).await
                     }
+                    Source::Memory(_) => Err(Error::read_only()),
                 };
                 // A write that failed may have changed something.
                 self.changed(id, range, asker).await;
@@ -377,6 +400,13 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         Ok(counted(entry, &self.nodes, &self.defaults))
     }
 
+    /// What the author opened is not opened after all.
+    async fn refuse_writing(&self, cx: &Context, opened: Opened<F::File>, flags: op::OpenFlags) -> Error {
+        let op = op::Release { flags, owner: None, unlock_flock: false };
+        Box::pin(self.fs.release(cx, &opened.file, op)).await;
+        Error::read_only()
+    }
+
     fn opened(
         &self,
         node: NodeId,
@@ -387,14 +417,20 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     ) -> OpenReply {
         let Opened { file, source, cache, stream, parallel_direct_writes } = opened;
         let guest = matches!(asker, Asker::Guest(_));
-        let backing = match &source {
+        let passed = match &source {
             // The transport is told of its own files only, and of no directories.
-            _ if directory || guest => None,
-            Source::Backing(backing) => self.protocol.backing_open(node, backing, cache),
-            Source::Handler | Source::Extents(_) => {
-                self.protocol.handler_open(node);
-                None
+            _ if directory || guest => Passed::No,
+            Source::Backing(backing) => self.protocol.backing_open(node, backing),
+            // Where bytes are missing the kernel would read zeros.
+            Source::Memory(memory) if memory.is_complete() => {
+                self.protocol.backing_open(node, memory.section().file())
             }
+            Source::Handler | Source::Extents(_) | Source::Memory(_) => self.protocol.handler_open(node),
+        };
+        let (backing, cache) = match passed {
+            Passed::No => (None, cache),
+            Passed::Yes(id) => (Some(id), cache),
+            Passed::Beside(id) => (Some(id), Cache::Direct),
         };
         let open = OpenFile { file, node, directory, flags, guest, source, backing };
         OpenReply {
@@ -432,6 +468,11 @@ impl<F, P: Protocol> Drop for Closed<'_, F, P> {
             self.protocol.closed(self.open.node, self.open.backing);
         }
     }
+}
+
+/// What is in memory is never written: the kernel would do so behind everybody's back.
+fn writes_memory<F>(opened: &Opened<F>, flags: op::OpenFlags) -> bool {
+    matches!(opened.source, Source::Memory(_)) && flags.writes()
 }
 
 pub(super) fn window(lease: Option<&mut Lease>, len: usize) -> Result<Window<'_>, Error> {

@@ -31,14 +31,14 @@ use wharf_mem::Data;
 use crate::context::{Context, Host, Surroundings};
 use crate::error::{Errno, Error, Result};
 use crate::notice::Notifier;
-use crate::{Cache, Caller, Capabilities, Defaults, FileSystem, Limits, NodeId, RequestId, op};
+use crate::{Caller, Capabilities, Defaults, FileSystem, Limits, NodeId, RequestId, op};
 
 pub use guest::{Guest, Pass, Serve, TICKET_BYTES, TICKET_COMMAND, Tickets, Watch};
 pub use listing::{EntryForm, Line, ListForm, Listing};
 pub use operation::Operation;
 pub use queue::{Arrival, Queue};
 pub use ready::{Doorbell, Ready};
-pub use reply::{BackingId, Completion, EntryReply, OpenReply, Reply, Request};
+pub use reply::{BackingId, Completion, EntryReply, OpenReply, Passed, Reply, Request};
 
 use caught::{caught, drop_caught};
 use guest::Asker;
@@ -63,12 +63,11 @@ pub trait Protocol: ListForm + 'static {
         data: Option<Data<'a>>,
     ) -> std::result::Result<Request<'a>, Errno>;
 
-    /// A file is being opened whose bytes are in `backing`. Returns the number for the kernel if it may read
-    /// and write that file by itself.
-    fn backing_open(&self, node: NodeId, backing: &OwnedFd, cache: Cache) -> Option<BackingId>;
+    /// A file is being opened whose bytes are in `backing`: may the kernel read and write that by itself?
+    fn backing_open(&self, node: NodeId, backing: &OwnedFd) -> Passed;
 
     /// A file is being opened whose bytes come from the file system.
-    fn handler_open(&self, node: NodeId);
+    fn handler_open(&self, node: NodeId) -> Passed;
 
     /// An open file has gone, that had this backing.
     fn closed(&self, node: NodeId, backing: Option<BackingId>);

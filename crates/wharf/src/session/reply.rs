@@ -11,6 +11,18 @@ use super::Operation;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BackingId(pub u32);
 
+/// Whether the kernel reads and writes an open file by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// No: it asks.
+    No,
+    /// Yes, on this backing file.
+    Yes(BackingId),
+    /// No, but it does so for another open file of the same node, on this backing file; it must then be
+    /// told the same number, and to keep nothing.
+    Beside(BackingId),
+}
+
 /// One decoded request.
 #[derive(Debug)]
 pub struct Request<'a> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_mem::{Data, Window};
 
 use crate::error::Errno;
-use crate::session::{BackingId, EntryForm, Line, ListForm, Protocol, Request};
-use crate::{Cache, Caller, Kind, NodeId};
+use crate::session::{BackingId, EntryForm, Line, ListForm, Passed, Protocol, Request};
+use crate::{Caller, Kind, NodeId};
 
 use super::ask::Shared;
 
@@ -77,13 +77,13 @@ impl Protocol for Wire {
     }
 
     /// Bytes are always moved by Wharf here.
-    fn backing_open(&self, _node: NodeId, _backing: &OwnedFd, _cache: Cache) -> Option<BackingId> {
-        self.table().files_open += 1;
-        None
+    fn backing_open(&self, node: NodeId, _backing: &OwnedFd) -> Passed {
+        self.handler_open(node)
     }
 
-    fn handler_open(&self, _node: NodeId) {
+    fn handler_open(&self, _node: NodeId) -> Passed {
         self.table().files_open += 1;
+        Passed::No
     }
 
     fn closed(&self, _node: NodeId, _backing: Option<BackingId>) {

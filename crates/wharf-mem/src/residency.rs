@@ -1,0 +1,197 @@
+//! Which bytes of a section are valid: one word per block, which readers look at before and after they copy.
+//!
+//! A word holds the block's version, the pages of it that are valid, and whether it is being changed.
+//!
+//! - *Pages are added* without a change of version: nobody reads a page that is not valid, so nobody is disturbed.
+//! - *Pages are taken away or overwritten* between [`begin_change`](Residency::begin_change) and
+//!   [`end_change`](Residency::end_change). Both move the version, so whoever began to copy before finds out.
+//!
+//! The host writes, one thread at a time (the section's lock sees to it); clients map the words read-only.
+
+use std::ops::Range;
+
+use crate::sync::{Ordering, fence};
+use crate::words::{WORD_BYTES, Words};
+
+/// Bytes of one block.
+pub const BLOCK_BYTES: u64 = 64 * 1024;
+/// Bytes of one page, the least that can be valid by itself.
+pub const PAGE_BYTES: u64 = 4096;
+/// Pages of a block.
+pub const PAGES_PER_BLOCK: u32 = (BLOCK_BYTES / PAGE_BYTES) as u32;
+
+/// Words before those of the blocks: a cache line.
+const HEADER_WORDS: usize = 8;
+/// The length of the file; the highest bit says that the section is invalid.
+const LEN: usize = 0;
+/// Counts changes of contents or length; odd while one is made.
+const CHANGES: usize = 1;
+
+const INVALID: u64 = 1 << 63;
+const BUSY: u64 = 1;
+const PAGES_SHIFT: u32 = 1;
+const PAGES: u64 = 0xffff << PAGES_SHIFT;
+const VERSION_STEP: u64 = 1 << 17;
+
+/// Bytes of memory for the words of a file of at most `len_bytes_max`.
+pub(crate) fn bytes_for(len_bytes_max: u64) -> u64 {
+    (HEADER_WORDS as u64 + len_bytes_max.div_ceil(BLOCK_BYTES)) * WORD_BYTES
+}
+
+/// Words for a file of at most `len_bytes_max`.
+pub(crate) fn words_for(len_bytes_max: u64) -> usize {
+    (bytes_for(len_bytes_max) / WORD_BYTES) as usize
+}
+
+/// The pages of block `block` that hold a byte of `range`, which is not empty.
+pub(crate) fn pages_of(block: u64, range: &Range<u64>) -> u16 {
+    let start = block * BLOCK_BYTES;
+    let first = range.start.saturating_sub(start) / PAGE_BYTES;
+    let last = (range.end - 1 - start).min(BLOCK_BYTES - 1) / PAGE_BYTES;
+    let (below_last, below_first) = ((2u32 << last) - 1, (1u32 << first) - 1);
+    (below_last & !below_first) as u16
+}
+
+/// The blocks that hold a byte of `range`.
+pub(crate) fn blocks_of(range: &Range<u64>) -> Range<u64> {
+    if range.is_empty() {
+        return 0..0;
+    }
+    range.start / BLOCK_BYTES..(range.end - 1) / BLOCK_BYTES + 1
+}
+
+/// What a reader found before it copies; compared afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen(u64);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Residency {
+    words: Words,
+}
+
+impl Residency {
+    pub(crate) fn new(words: Words) -> Residency {
+        debug_assert!(words.count() >= HEADER_WORDS);
+        Residency { words }
+    }
+
+    pub(crate) fn blocks(&self) -> u64 {
+        (self.words.count() - HEADER_WORDS) as u64
+    }
+
+    fn block(&self, block: u64) -> &crate::sync::AtomicU64 {
+        self.words.word(HEADER_WORDS + block as usize)
+    }
+
+    // What the host does.
+
+    /// Sets the length, for readers that begin from now on.
+    pub(crate) fn set_len(&self, len_bytes: u64) {
+        let invalid = self.words.word(LEN).load(Ordering::Relaxed) & INVALID;
+        self.words.word(LEN).store(len_bytes & !INVALID | invalid, Ordering::Release);
+    }
+
+    /// Readers that begin from now on are told that nothing here is to be used.
+    pub(crate) fn invalidate(&self) {
+        let len = self.words.word(LEN).load(Ordering::Relaxed);
+        self.words.word(LEN).store(len | INVALID, Ordering::Release);
+    }
+
+    /// Counts a change that was made.
+    pub(crate) fn count_change(&self) {
+        let changes = self.words.word(CHANGES).load(Ordering::Relaxed);
+        self.words.word(CHANGES).store(changes.wrapping_add(1), Ordering::Release);
+    }
+
+    /// The valid pages of a block.
+    pub(crate) fn pages(&self, block: u64) -> u16 {
+        pages(self.block(block).load(Ordering::Relaxed))
+    }
+
+    /// The bytes of these pages have been written: readers may have them.
+    pub(crate) fn publish(&self, block: u64, more: u16) {
+        let word = self.block(block).load(Ordering::Relaxed);
+        self.block(block).store(word | u64::from(more) << PAGES_SHIFT, Ordering::Release);
+    }
+
+    /// Bytes of this block are about to be taken away or overwritten. Nobody begins to read it from now on.
+    /// [`changes_begun`](Self::changes_begun) must follow before the first byte changes.
+    pub(crate) fn begin_change(&self, block: u64) {
+        let word = self.block(block).load(Ordering::Relaxed);
+        self.block(block).store((word & !PAGES | BUSY).wrapping_add(VERSION_STEP), Ordering::Relaxed);
+    }
+
+    /// Makes the beginnings known before any byte changes, and before pins are looked at.
+    pub(crate) fn changes_begun() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// The change is over; these pages are valid now.
+    pub(crate) fn end_change(&self, block: u64, valid: u16) {
+        let word = self.block(block).load(Ordering::Relaxed);
+        let word = (word & !PAGES & !BUSY).wrapping_add(VERSION_STEP) | u64::from(valid) << PAGES_SHIFT;
+        self.block(block).store(word, Ordering::Release);
+    }
+
+    // What readers do. Their mapping is read-only, where only relaxed loads are sure to work; so the order is
+    // made by fences.
+
+    /// The length of the file; `None` if the section is invalid.
+    pub(crate) fn len(&self) -> Option<u64> {
+        let len = self.words.word(LEN).load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        (len & INVALID == 0).then_some(len)
+    }
+
+    /// Counts changes; see [`count_change`](Self::count_change).
+    pub(crate) fn changes(&self) -> u64 {
+        let changes = self.words.word(CHANGES).load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        changes
+    }
+
+    /// A reader wants these pages of a block: they may be copied if they are valid.
+    /// [`reading_begun`](Self::reading_begun) must follow before the first byte is looked at.
+    pub(crate) fn begin(&self, block: u64, wanted: u16) -> Option<Seen> {
+        let word = self.block(block).load(Ordering::Relaxed);
+        let valid = word & BUSY == 0 && pages(word) & wanted == wanted;
+        valid.then_some(Seen(word & !PAGES))
+    }
+
+    /// No byte is looked at before what `begin` saw.
+    pub(crate) fn reading_begun() {
+        fence(Ordering::Acquire);
+    }
+
+    /// The bytes have been copied; [`is_still`](Self::is_still) may be asked now.
+    pub(crate) fn reading_ended() {
+        fence(Ordering::Acquire);
+    }
+
+    /// Whether what was copied since `begin` is what was there then.
+    pub(crate) fn is_still(&self, block: u64, seen: Seen) -> bool {
+        self.block(block).load(Ordering::Relaxed) & !PAGES == seen.0
+    }
+}
+
+fn pages(word: u64) -> u16 {
+    ((word & PAGES) >> PAGES_SHIFT) as u16
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_fall_into_blocks_and_pages() {
+        assert_eq!(blocks_of(&(0..0)), 0..0);
+        assert_eq!(blocks_of(&(0..1)), 0..1);
+        assert_eq!(blocks_of(&(65535..65537)), 0..2);
+        assert_eq!(pages_of(0, &(0..65536)), 0xffff);
+        assert_eq!(pages_of(0, &(0..4096)), 1);
+        assert_eq!(pages_of(0, &(4095..4097)), 0b11);
+        assert_eq!(pages_of(1, &(0..65537)), 1);
+        assert_eq!(pages_of(1, &(65536 + 61440..1 << 30)), 0x8000);
+        assert_eq!(pages_of(2, &(0..1 << 30)), 0xffff);
+    }
+}
