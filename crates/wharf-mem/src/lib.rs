@@ -15,13 +15,21 @@
 //! - [`Section`] is one file's bytes in such memory, with a map of what is valid; [`SectionReader`] is a client's
 //!   side of it.
 //!
+//! - [`Pinned`] is a range of it that a client looks at where it is, held by one of its [`Pins`].
+//! - [`Channels`] carry requests and answers: a [`ClientChannel`] at one end, a [`HostChannel`] at the other.
+//! - [`Arena`] has the bytes of answers that travel once, [`Inbox`] those that a client sends.
+//!
 //! All unsafe code of lending and sharing is here, argued next to the lines that make it true. No reference is
 //! ever made to bytes that a stranger may write.
 
+mod arena;
+mod channel;
 mod copy;
+mod futex;
 mod mapping;
 mod opaque;
 mod payload;
+mod pins;
 mod residency;
 mod section;
 mod shared;
@@ -29,10 +37,16 @@ pub mod sync;
 mod window;
 mod words;
 
+pub use arena::{Arena, ArenaReader, Inbox, InboxWriter};
+pub use channel::{
+    BODY_WORDS, Channels, ClientChannel, HostChannel, Pending, SLOTS, Sleep, Slot, Taken, TakenRequest,
+    Waited, ring_own,
+};
 pub use copy::copy_streams;
 pub use mapping::{Access, Mapping};
 pub use payload::{Lease, Payload};
+pub use pins::{PINS_MAX, PinTable, Pins};
 pub use residency::{BLOCK_BYTES, PAGE_BYTES, PAGES_PER_BLOCK};
-pub use section::{HandedOut, Read, Section, SectionReader};
+pub use section::{Fill, Filling, HandedOut, Pinned, Read, Section, SectionReader};
 pub use shared::Shared;
 pub use window::{Data, OwnedData, OwnedWindow, Window};

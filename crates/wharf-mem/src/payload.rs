@@ -9,14 +9,16 @@
 //! [`OwnedWindow`]: crate::OwnedWindow
 //! [`OwnedData`]: crate::OwnedData
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
-use crate::{Data, Mapping, Window};
+use crate::mapping::{Access, Mapping};
+use crate::sync::{Ordering, fence};
+use crate::{Data, Window};
 
 /// The span that all hands share.
 #[derive(Debug)]
@@ -25,8 +27,13 @@ pub(crate) struct Span {
     len: usize,
     /// Woken when something detached is dropped: the operation may have been waiting for that to end.
     released: Arc<Released>,
-    _mapping: Arc<Mapping>,
+    _keep: Arc<dyn Keep>,
 }
+
+/// What a span needs as long as a hand holds it: its mapping, and perhaps more.
+pub(crate) trait Keep: fmt::Debug + Send + Sync {}
+
+impl Keep for Mapping {}
 
 // SAFETY: the bytes are reached only through a hand that is exclusive by the counts described above.
 unsafe impl Send for Span {}
@@ -80,13 +87,22 @@ impl Payload {
         (0..fit).map(|index| Payload::over(mapping.clone(), index * each..(index + 1) * each)).collect()
     }
 
-    /// The ranges given to one mapping never overlap: both callers see to it.
     fn over(mapping: Arc<Mapping>, range: Range<usize>) -> Payload {
-        debug_assert!(range.end <= mapping.len());
+        Payload::within(&mapping, mapping.clone(), range)
+    }
+
+    /// A payload on a range of a mapping. `keep` lives as long as anybody holds the payload's bytes, and keeps the
+    /// mapping.
+    ///
+    /// The ranges that payloads on one mapping have at a time never overlap, and nobody writes them otherwise:
+    /// all callers see to it.
+    pub(crate) fn within(mapping: &Mapping, keep: Arc<dyn Keep>, range: Range<usize>) -> Payload {
+        assert!(range.start <= range.end && range.end <= mapping.len(), "a payload beyond its mapping");
+        assert_eq!(mapping.access(), Access::Write, "a payload in memory that is mapped to be read");
         // SAFETY: `range.start` lies within the mapping (or at its end, for an empty range).
         let start = unsafe { mapping.start().add(range.start) };
         let released = Arc::default();
-        Payload { span: Arc::new(Span { start, len: range.len(), released, _mapping: mapping }) }
+        Payload { span: Arc::new(Span { start, len: range.len(), released, _keep: keep }) }
     }
 
     /// Bytes in the span.

@@ -195,3 +195,128 @@ mod tests {
         assert_eq!(pages_of(2, &(0..1 << 30)), 0xffff);
     }
 }
+
+/// To be run with `RUSTFLAGS="--cfg loom" cargo test -p wharf-mem --lib model`.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::pins::{Pins, held_in};
+    use crate::sync::AtomicU64;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A block of two words, which stand for its bytes.
+    struct Block {
+        residency: Residency,
+        bytes: [AtomicU64; 2],
+    }
+
+    impl Block {
+        fn new(value: u64) -> Arc<Block> {
+            let residency = Residency::new(Words::boxed(HEADER_WORDS + 1));
+            residency.publish(0, 1);
+            Arc::new(Block { residency, bytes: [AtomicU64::new(value), AtomicU64::new(value)] })
+        }
+
+        fn put(&self, value: u64) {
+            self.bytes.iter().for_each(|byte| byte.store(value, Ordering::Relaxed));
+        }
+
+        fn copy(&self) -> [u64; 2] {
+            [0, 1].map(|at: usize| self.bytes[at].load(Ordering::Relaxed))
+        }
+
+        /// What a reader accepts.
+        fn read(&self) -> Option<[u64; 2]> {
+            let seen = self.residency.begin(0, 1)?;
+            Residency::reading_begun();
+            let copied = self.copy();
+            Residency::reading_ended();
+            self.residency.is_still(0, seen).then_some(copied)
+        }
+    }
+
+    #[test]
+    fn no_reader_accepts_a_block_that_is_evicted_or_filled_under_its_hands() {
+        loom::model(|| {
+            let block = Block::new(1);
+            let host = thread::spawn({
+                let block = block.clone();
+                move || {
+                    block.residency.begin_change(0);
+                    Residency::changes_begun();
+                    block.put(0);
+                    block.residency.end_change(0, 0);
+                    block.put(2);
+                    block.residency.publish(0, 1);
+                }
+            });
+            if let Some(read) = block.read() {
+                assert!(read == [1, 1] || read == [2, 2], "{read:?}");
+            }
+            host.join().unwrap();
+            assert_eq!(block.read(), Some([2, 2]));
+        });
+    }
+
+    #[test]
+    fn no_reader_accepts_half_a_write() {
+        loom::model(|| {
+            let block = Block::new(1);
+            let host = thread::spawn({
+                let block = block.clone();
+                move || {
+                    block.residency.begin_change(0);
+                    Residency::changes_begun();
+                    block.put(2);
+                    block.residency.end_change(0, 1);
+                }
+            });
+            if let Some(read) = block.read() {
+                assert!(read == [1, 1] || read == [2, 2], "{read:?}");
+            }
+            host.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn pages_that_are_added_disturb_no_reader_of_others() {
+        loom::model(|| {
+            let block = Block::new(1);
+            let host = thread::spawn({
+                let block = block.clone();
+                move || block.residency.publish(0, 0b10)
+            });
+            assert_eq!(block.read(), Some([1, 1]));
+            host.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn what_was_pinned_in_time_is_not_evicted() {
+        loom::model(|| {
+            let block = Block::new(1);
+            let words = Words::boxed(crate::pins::WORDS);
+            let pins = Pins::new(words.clone());
+            let host = thread::spawn({
+                let block = block.clone();
+                move || {
+                    block.residency.begin_change(0);
+                    Residency::changes_begun();
+                    let pinned = held_in(&words, 9).any(|held| held.contains(&0));
+                    if !pinned {
+                        block.put(0);
+                    }
+                    block.residency.end_change(0, u16::from(pinned));
+                }
+            });
+            let held = pins.hold(9, 0..1).expect("all are free");
+            if block.residency.begin(0, 1).is_some() {
+                Residency::reading_begun();
+                assert_eq!(block.copy(), [1, 1], "evicted while it was held");
+            }
+            drop(held);
+            host.join().unwrap();
+        });
+    }
+}

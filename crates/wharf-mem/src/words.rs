@@ -1,13 +1,14 @@
 //! Control words in memory that a stranger may write or read at any time: atomics, checked by place.
 //!
-//! Under loom the same words are in a box.
+//! Every word has eight bytes; [`half`](Words::half) is its first four, for futexes. A word is used either
+//! whole or by its half, never both ways. Under loom the same words are in a box.
 
 use std::sync::Arc;
 
 #[cfg(not(loom))]
 use crate::mapping::Mapping;
 use crate::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 
 pub(crate) const WORD_BYTES: u64 = 8;
 
@@ -20,7 +21,7 @@ pub(crate) struct Words {
     at: usize,
     count: usize,
     #[cfg(loom)]
-    boxed: Arc<Vec<AtomicU64>>,
+    boxed: Arc<Vec<(AtomicU64, AtomicU32)>>,
 }
 
 impl Words {
@@ -40,7 +41,7 @@ impl Words {
     /// Words of the model's own.
     #[cfg(loom)]
     pub(crate) fn boxed(count: usize) -> Words {
-        let word = |_| AtomicU64::new(0);
+        let word = |_| (AtomicU64::new(0), AtomicU32::new(0));
         Words { count, boxed: Arc::new((0..count).map(word).collect()) }
     }
 
@@ -65,7 +66,25 @@ impl Words {
 
     #[cfg(loom)]
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
-        &self.boxed[index]
+        &self.boxed[index].0
+    }
+
+    /// The first four bytes of a word that is used by half.
+    ///
+    /// # Panics
+    /// As for [`word`](Self::word).
+    #[cfg(not(loom))]
+    pub(crate) fn half(&self, index: usize) -> &AtomicU32 {
+        assert!(index < self.count, "a word beyond the end");
+        // SAFETY: as for `word`.
+        let place = unsafe { self.mapping.start().add(self.at + index * WORD_BYTES as usize) };
+        // SAFETY: as for `word`; no word is used both ways.
+        unsafe { AtomicU32::from_ptr(place.as_ptr().cast()) }
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn half(&self, index: usize) -> &AtomicU32 {
+        &self.boxed[index].1
     }
 }
 
@@ -91,5 +110,6 @@ mod tests {
         let (mine, theirs) = (Words::of(&shared, 64, 1).unwrap(), Words::of(&other, 64, 1).unwrap());
         mine.word(0).store(7, Ordering::Release);
         assert_eq!(theirs.word(0).load(Ordering::Relaxed), 7);
+        assert_eq!(theirs.half(0).load(Ordering::Relaxed), 7);
     }
 }

@@ -5,19 +5,24 @@
 
 use std::ops::Range;
 
+use rustix::fs::SeekFrom;
+
 use crate::residency::{BLOCK_BYTES, PAGE_BYTES, PAGES_PER_BLOCK, Residency, blocks_of, pages_of};
 
-use super::Section;
+use super::fill::Freshness;
+use super::{Section, State};
 
 /// Blocks that go in one hold of the lock: about forty microseconds.
 const BLOCKS_AT_ONCE: u64 = 16;
+/// Bytes that readers may have taken from blocks that are not valid before somebody looks for them.
+const STRAY_BYTES_MAX: u64 = 256 * 1024;
 
 impl Section {
     /// The file has been written: what is valid of these bytes is replaced. What is not valid stays so.
     pub fn write(&self, offset: u64, bytes: &[u8]) {
-        let state = self.lock();
+        let mut state = self.lock();
         let end = offset.saturating_add(bytes.len() as u64).min(state.len_bytes).max(offset);
-        self.change(offset..end, |block, valid, touched| {
+        self.change(&mut state, offset..end, |block, valid, touched| {
             let lost = ones(valid & touched).filter(|page| {
                 let page_start = block * BLOCK_BYTES + u64::from(*page) * PAGE_BYTES;
                 let (from, to) = (page_start.max(offset), (page_start + PAGE_BYTES).min(end));
@@ -29,8 +34,8 @@ impl Section {
 
     /// The file has changed elsewhere: these bytes are not valid any more, nor are the others of their pages.
     pub fn forget(&self, range: Range<u64>) {
-        let _state = self.lock();
-        self.change(range, |_, valid, touched| valid & !touched);
+        let mut state = self.lock();
+        self.change(&mut state, range, |_, valid, touched| valid & !touched);
     }
 
     /// The file has another length now, at most [`len_bytes_max`](Self::len_bytes_max). What lies beyond the shorter
@@ -42,7 +47,7 @@ impl Section {
         let longer = state.len_bytes.max(len_bytes);
         state.len_bytes = len_bytes;
         self.residency.set_len(len_bytes);
-        self.change(shorter..longer, |_, valid, touched| valid & !touched);
+        self.change(&mut state, shorter..longer, |_, valid, touched| valid & !touched);
     }
 
     /// Nothing of the section is to be used any more: the volume is lost, or the file is another one.
@@ -63,12 +68,36 @@ impl Section {
         for start in (blocks.start..end).step_by(BLOCKS_AT_ONCE as usize) {
             self.evict_some(start..end.min(start + BLOCKS_AT_ONCE), &mut is_pinned);
         }
+        let expected = {
+            let state = self.lock();
+            state.valid_pages * PAGE_BYTES + state.filling.len() as u64 * BLOCK_BYTES
+        };
+        if self.allocated_bytes() > expected + STRAY_BYTES_MAX {
+            self.sweep();
+        }
         before.saturating_sub(self.allocated_bytes())
     }
 
+    /// Gives back what readers took from blocks of which nothing is valid: looking at memory that was given back takes
+    /// it again, and a reader may do so who looked at the map just before, or does not care.
+    fn sweep(&self) {
+        let mut at = 0;
+        // The descriptor's own position is of no use to anybody else.
+        while let Ok(data) = rustix::fs::seek(self.bytes.file(), SeekFrom::Data(at)) {
+            let block = data / BLOCK_BYTES;
+            if self.residency.pages(block) == 0 {
+                self.evict_some(block..block + 1, &mut |_| false);
+            }
+            at = (block + 1) * BLOCK_BYTES;
+        }
+    }
+
     fn evict_some(&self, blocks: Range<u64>, is_pinned: &mut impl FnMut(u64) -> bool) {
-        let _state = self.lock();
-        let going: Vec<(u64, u16)> = blocks.map(|block| (block, self.residency.pages(block))).collect();
+        let mut state = self.lock();
+        let going: Vec<(u64, u16)> = blocks
+            .filter(|block| !state.filling.contains_key(block))
+            .map(|block| (block, self.residency.pages(block)))
+            .collect();
         going.iter().for_each(|(block, _)| self.residency.begin_change(*block));
         Residency::changes_begun();
         let (kept, gone): (Vec<_>, Vec<_>) = going.into_iter().partition(|(block, _)| is_pinned(*block));
@@ -80,20 +109,27 @@ impl Section {
             let punched = self.bytes.punch(start, end.saturating_sub(start));
             debug_assert!(punched.is_ok(), "giving memory of a section back: {punched:?}");
         }
-        gone.iter().for_each(|(block, _)| self.residency.end_change(*block, 0));
+        for (block, pages) in gone {
+            self.residency.end_change(block, 0);
+            state.valid_pages -= u64::from(pages.count_ones());
+        }
     }
 
     /// Changes `range`: `with` gets each block, its valid pages and the pages that the range touches, and
     /// returns those that are valid afterwards.
-    fn change(&self, range: Range<u64>, mut with: impl FnMut(u64, u16, u16) -> u16) {
+    fn change(&self, state: &mut State, range: Range<u64>, mut with: impl FnMut(u64, u16, u16) -> u16) {
         let blocks = blocks_of(&range);
         let blocks = blocks.start..blocks.end.min(self.residency.blocks());
         for block in blocks {
+            // What is being filled was read before the change.
+            state.filling.entry(block).and_modify(|freshness| *freshness = Freshness::Stale);
             let (valid, touched) = (self.residency.pages(block), pages_of(block, &range));
             if valid & touched != 0 {
                 self.residency.begin_change(block);
                 Residency::changes_begun();
-                self.residency.end_change(block, with(block, valid, touched));
+                let still_valid = with(block, valid, touched);
+                self.residency.end_change(block, still_valid);
+                state.valid_pages -= u64::from((valid & !still_valid).count_ones());
             }
         }
         self.residency.count_change();

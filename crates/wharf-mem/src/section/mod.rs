@@ -3,6 +3,7 @@
 //! The offset in the file is the offset in the memory. Clients map both read-only and look at the map, so
 //! a read of valid bytes is a copy and nothing else.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -14,9 +15,15 @@ use crate::residency::{self, PAGE_BYTES, Residency, blocks_of, pages_of};
 use crate::shared::Shared;
 use crate::words::Words;
 
+use fill::Freshness;
+
 mod change;
+mod fill;
+mod pinned;
 mod reader;
 
+pub use fill::{Fill, Filling};
+pub use pinned::Pinned;
 pub use reader::{Read, SectionReader};
 
 /// One file's section, as its host has it.
@@ -32,6 +39,10 @@ pub struct Section {
 #[derive(Debug)]
 struct State {
     len_bytes: u64,
+    /// Pages that are valid, in all blocks.
+    valid_pages: u64,
+    /// Blocks that are being filled.
+    filling: HashMap<u64, Freshness>,
 }
 
 /// What a client is given of a section.
@@ -60,7 +71,8 @@ impl Section {
         let residency = Words::of(&words, 0, residency::words_for(len_bytes_max)).map(Residency::new);
         let residency = residency.ok_or(io::ErrorKind::OutOfMemory)?;
         residency.set_len(len_bytes);
-        Ok(Section { bytes, words, residency, state: Mutex::new(State { len_bytes }) })
+        let state = State { len_bytes, valid_pages: 0, filling: HashMap::new() };
+        Ok(Section { bytes, words, residency, state: Mutex::new(state) })
     }
 
     /// The length of the file, in bytes.
@@ -113,13 +125,17 @@ impl Section {
     /// Tells readers that the pages are valid that lie wholly in `range`; the last page of the file need
     /// not be whole. Their bytes have been [put](Self::put) before.
     pub fn publish(&self, range: Range<u64>) {
-        let state = self.lock();
-        let end = range.end.min(state.len_bytes);
-        let whole_end = if end == state.len_bytes { end } else { end / PAGE_BYTES * PAGE_BYTES };
-        let range = range.start.next_multiple_of(PAGE_BYTES)..whole_end;
+        let mut state = self.lock();
+        let range = state.whole_pages(range);
         for block in blocks_of(&range) {
-            self.residency.publish(block, pages_of(block, &range));
+            self.add_pages(&mut state, block, pages_of(block, &range));
         }
+    }
+
+    fn add_pages(&self, state: &mut State, block: u64, pages: u16) {
+        let added = pages & !self.residency.pages(block);
+        state.valid_pages += u64::from(added.count_ones());
+        self.residency.publish(block, pages);
     }
 
     /// Copies bytes that the host knows to be valid, and returns how many: fewer than asked at the end of the memory.
@@ -138,5 +154,14 @@ impl Section {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The part of a range that is made of whole pages, of which the file's last may be short.
+    fn whole_pages(&self, range: Range<u64>) -> Range<u64> {
+        let end = range.end.min(self.len_bytes);
+        let whole_end = if end == self.len_bytes { end } else { end / PAGE_BYTES * PAGE_BYTES };
+        range.start.next_multiple_of(PAGE_BYTES)..whole_end
     }
 }

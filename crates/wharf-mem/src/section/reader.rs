@@ -18,8 +18,8 @@ const ATTEMPTS: usize = 4;
 /// One file's section, as a client has it.
 #[derive(Debug)]
 pub struct SectionReader {
-    bytes: Shared,
-    residency: Residency,
+    pub(super) bytes: Shared,
+    pub(super) residency: Residency,
 }
 
 /// What became of a read.

@@ -1,0 +1,127 @@
+//! What clients hold fast: blocks that must not be evicted while they are looked at without a copy.
+//!
+//! A client writes its pins into memory of its own, which the host only reads. It says what it pins, then looks
+//! whether the blocks are valid; the host says which blocks are about to go, then looks for pins. Between the
+//! two steps of either is a full fence, so one of them sees the other. A pin that lies keeps blocks of a section
+//! from being evicted, and nothing else.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+use crate::mapping::Access;
+use crate::shared::Shared;
+use crate::sync::{AtomicU64, Ordering, fence};
+use crate::words::{WORD_BYTES, Words};
+
+/// Pins that a client can have at a time.
+pub const PINS_MAX: usize = if cfg!(loom) { 2 } else { 64 };
+
+/// Words of a pin: the section's id (0 for none), the first block, the one after the last, and a spare one.
+const PIN_WORDS: usize = 4;
+pub(crate) const WORDS: usize = PINS_MAX * PIN_WORDS;
+const BYTES: u64 = WORDS as u64 * WORD_BYTES;
+
+/// The pins of one client, as its host reads them.
+#[derive(Debug)]
+pub struct PinTable {
+    shared: Shared,
+    words: Words,
+}
+
+impl PinTable {
+    /// Makes the memory for one client's pins.
+    ///
+    /// # Errors
+    /// When there is no memory or descriptor left.
+    pub fn create() -> io::Result<PinTable> {
+        let shared = Shared::create("wharf-pins", BYTES)?;
+        shared.allocate(0, BYTES)?;
+        let words = Words::of(&shared, 0, WORDS).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(PinTable { shared, words })
+    }
+
+    /// What the client is given; it may write it.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn hand_out(&self) -> io::Result<OwnedFd> {
+        self.shared.writable()
+    }
+
+    /// Whether the client holds this block of section `section` now, or says so.
+    ///
+    /// To be asked inside [`Section::evict`](crate::Section::evict).
+    pub fn holds(&self, section: u64, block: u64) -> bool {
+        held_in(&self.words, section).any(|held| held.contains(&block))
+    }
+}
+
+pub(crate) fn held_in(words: &Words, section: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..PINS_MAX).filter_map(move |pin| {
+        let load = |word, order| words.word(pin * PIN_WORDS + word).load(order);
+        (load(0, Ordering::Acquire) == section)
+            .then(|| load(1, Ordering::Relaxed)..load(2, Ordering::Relaxed))
+    })
+}
+
+/// The pins of this client.
+#[derive(Debug)]
+pub struct Pins {
+    words: Words,
+    /// Pins that nobody has. Private: what is in shared memory is for the host to read.
+    free: AtomicU64,
+}
+
+impl Pins {
+    /// Takes what a host handed out. It is left out of processes that this one forks.
+    ///
+    /// # Errors
+    /// If it is not what it should be.
+    pub fn of_host(file: OwnedFd) -> io::Result<Pins> {
+        let shared = Shared::of_stranger(file, BYTES, Access::Write)?;
+        shared.mapping().keep_from_children()?;
+        Ok(Pins::new(Words::of(&shared, 0, WORDS).ok_or(io::ErrorKind::InvalidInput)?))
+    }
+
+    pub(crate) fn new(words: Words) -> Pins {
+        Pins { words, free: AtomicU64::new(u64::MAX >> (64 - PINS_MAX)) }
+    }
+
+    /// Says that these blocks are held. It counts only if they are found valid afterwards. `None` if all pins are
+    /// in use.
+    pub(crate) fn hold(&self, section: u64, blocks: Range<u64>) -> Option<Held<'_>> {
+        let mut free = self.free.load(Ordering::Relaxed);
+        let pin = loop {
+            let lowest = free & free.wrapping_neg();
+            if lowest == 0 {
+                return None;
+            }
+            match self.free.compare_exchange_weak(free, free & !lowest, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) => break lowest.trailing_zeros() as usize,
+                Err(now) => free = now,
+            }
+        };
+        self.words.word(pin * PIN_WORDS + 1).store(blocks.start, Ordering::Relaxed);
+        self.words.word(pin * PIN_WORDS + 2).store(blocks.end, Ordering::Relaxed);
+        self.words.word(pin * PIN_WORDS).store(section, Ordering::Release);
+        // What is held, before whether it is valid.
+        fence(Ordering::SeqCst);
+        Some(Held { pins: self, pin })
+    }
+}
+
+/// One pin, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    pins: &'a Pins,
+    pin: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.pins.words.word(self.pin * PIN_WORDS).store(0, Ordering::Release);
+        self.pins.free.fetch_or(1 << self.pin, Ordering::Release);
+    }
+}
