@@ -1,8 +1,11 @@
 //! The remote driver against real servers, on loopback, that behave and that do not.
 
+mod dav;
 mod mounted;
+mod network;
 mod reading;
 mod server;
+mod writing;
 
 use wharf::testing::Volume;
 use wharf_drivers::remote::{Location, Remote};

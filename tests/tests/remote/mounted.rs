@@ -23,14 +23,14 @@ fn programs_read_through_a_mount() {
     let server = Server::start();
     let big = noise(9 << 20, 20);
     server.put("big", &big);
-    for number in 0..300 {
+    for number in 0..10_000 {
         server.put(&format!("many/{number}"), format!("file {number}").as_bytes());
     }
     for transport in [Transport::Dev, Transport::Uring] {
         let (point, volume) = mounted(&server, &[], transport);
         assert!(fs::read(point.path().join("big")).unwrap() == big, "{transport}");
         let many = fs::read_dir(point.path().join("many")).unwrap().count();
-        assert_eq!(many, 300, "{transport}");
+        assert_eq!(many, 10_000, "{transport}");
         let readers = |part: usize| {
             let many = point.path().join("many");
             move || {

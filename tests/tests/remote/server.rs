@@ -1,5 +1,5 @@
 //! A small web server that does as it is told, well or badly: files with tags, ranges and indexes; answers
-//! that end early, resets, storms of 503, silence. On loopback, a thread a connection.
+//! that end early, resets, storms of 503, silence. On loopback, a thread a connection. WebDAV is in `dav`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What the server does wrong, and to how many requests of contents.
+use crate::dav::{self, Tree};
+
+/// What the server does wrong to requests of contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Says 503.
@@ -27,14 +29,14 @@ pub(crate) enum Fault {
 }
 
 #[derive(Clone, Debug)]
-struct File {
-    bytes: Arc<Vec<u8>>,
-    version: usize,
+pub(crate) struct File {
+    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) version: usize,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    files: Mutex<BTreeMap<String, File>>,
+    tree: Mutex<Tree>,
     faults: Mutex<Vec<(Fault, usize)>>,
     /// Requests that came, by method.
     requests: Mutex<HashMap<String, usize>>,
@@ -82,15 +84,22 @@ impl Server {
         format!("http://{}/", self.address)
     }
 
+    /// The same as a WebDAV server.
+    pub(crate) fn dav_url(&self) -> String {
+        format!("webdav://{}/", self.address)
+    }
+
     /// Puts a file there, or other contents into it.
     pub(crate) fn put(&self, path: &str, bytes: &[u8]) {
-        let mut files = self.shared.files.lock().unwrap();
-        let version = files.get(path).map_or(1, |file| file.version + 1);
-        files.insert(path.to_owned(), File { bytes: Arc::new(bytes.to_vec()), version });
+        self.shared.tree.lock().unwrap().put(path, bytes.to_vec());
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Arc<Vec<u8>>> {
+        self.shared.tree.lock().unwrap().files.get(path).map(|file| file.bytes.clone())
     }
 
     pub(crate) fn remove(&self, path: &str) {
-        self.shared.files.lock().unwrap().remove(path);
+        self.shared.tree.lock().unwrap().files.remove(path);
     }
 
     /// Does wrong to so many requests of contents, beginning now.
@@ -140,10 +149,10 @@ impl Drop for Server {
     }
 }
 
-struct Request {
-    method: String,
-    path: String,
-    headers: HashMap<String, String>,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: HashMap<String, String>,
 }
 
 fn read_request(reader: &mut impl BufRead) -> Option<Request> {
@@ -173,7 +182,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         *shared.requests.lock().unwrap().entry(request.method.clone()).or_default() += 1;
-        if answer(shared, &request, &mut out).is_err() {
+        if answer(shared, &request, &mut reader, &mut out).is_err() {
             let _ = out.shutdown(Shutdown::Both);
             return;
         }
@@ -182,7 +191,8 @@ fn serve(shared: &Shared, stream: TcpStream) {
 
 /// The next fault, for requests of contents.
 fn next_fault(shared: &Shared, request: &Request) -> Option<Fault> {
-    let is_contents = request.method == "GET" && !request.path.is_empty() && !request.path.ends_with('/');
+    let is_contents =
+        matches!(&*request.method, "GET" | "PUT") && !request.path.is_empty() && !request.path.ends_with('/');
     let mut faults = shared.faults.lock().unwrap();
     let (fault, left) = faults.first_mut().filter(|_| is_contents)?;
     let fault = *fault;
@@ -193,10 +203,15 @@ fn next_fault(shared: &Shared, request: &Request) -> Option<Fault> {
     Some(fault)
 }
 
-fn answer(shared: &Shared, request: &Request, out: &mut TcpStream) -> std::io::Result<()> {
+fn answer(
+    shared: &Shared,
+    request: &Request,
+    body: &mut BufReader<TcpStream>,
+    out: &mut TcpStream,
+) -> std::io::Result<()> {
     let fault = next_fault(shared, request);
     match fault {
-        Some(Fault::Unavailable) => return short(out, "503 Service Unavailable"),
+        Some(Fault::Unavailable) if request.method == "GET" => return short(out, "503 Service Unavailable"),
         Some(Fault::Reset) => return Err(std::io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Silence) => {
             while !shared.stopped.load(Ordering::SeqCst) {
@@ -206,7 +221,10 @@ fn answer(shared: &Shared, request: &Request, out: &mut TcpStream) -> std::io::R
         }
         _ => {}
     }
-    let files = shared.files.lock().unwrap().clone();
+    if let Some(answered) = dav::answer(&shared.tree, request, body, fault, out) {
+        return answered;
+    }
+    let files = shared.tree.lock().unwrap().files.clone();
     if request.path.is_empty() || request.path.ends_with('/') {
         return index(&files, &request.path, &request.method, out);
     }

@@ -15,7 +15,9 @@ use wharf_tests::{cases, programs};
 
 fn cases_hold(driver: Driver, transport: Transport) {
     let mounted = Mounted::new(driver, transport);
-    cases::run(mounted.path(), driver.offers()).expect_clean();
+    let report = cases::run_some(mounted.path(), driver.offers(), |case| driver.is_asked(case));
+    println!("{report:#}");
+    report.expect_clean();
     mounted.end();
 }
 
@@ -37,6 +39,16 @@ fn cases_hold_on_a_mirror_over_dev() {
 #[test]
 fn cases_hold_on_a_mirror_over_uring() {
     cases_hold(Driver::Mirror, Transport::Uring);
+}
+
+#[test]
+fn cases_hold_on_a_remote_over_dev() {
+    cases_hold(Driver::Remote, Transport::Dev);
+}
+
+#[test]
+fn cases_hold_on_a_remote_over_uring() {
+    cases_hold(Driver::Remote, Transport::Uring);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) struct Supply {
 pub(super) struct Content {
     /// For the cache: no other contents ever have it.
     id: u64,
-    path: Arc<str>,
+    path: Mutex<Arc<str>>,
     pub(super) version: Version,
     on_their_way: Mutex<HashMap<u32, Flight>>,
 }
@@ -60,7 +60,16 @@ impl Content {
     pub(super) fn new(path: Arc<str>, version: Version) -> Arc<Content> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Content { id, path, version, on_their_way: Mutex::default() })
+        Arc::new(Content { id, path: Mutex::new(path), version, on_their_way: Mutex::default() })
+    }
+
+    /// The file has another path now.
+    pub(super) fn moved(&self, path: Arc<str>) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+
+    fn path(&self) -> Arc<str> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Gives the bytes of `range`, which lies within the file, to `take`, piece by piece and in order.
@@ -234,12 +243,12 @@ async fn bring(arrivals: Arrivals) {
     let attempt = || async {
         // What has arrived is not asked for a second time.
         let rest = lock().rest();
-        store.read(&content.path, rest, &content.version, &mut |piece| lock().take(piece)).await
+        store.read(&content.path(), rest, &content.version, &mut |piece| lock().take(piece)).await
     };
     let brought = store.tried("reading a file", attempt).await;
     if let Err(error) = brought {
         lock().why = error.kind();
-        log::warn!("{}: {error}", content.path);
+        log::warn!("{}: {error}", content.path());
     }
 }
 

@@ -41,6 +41,14 @@ impl Engine {
         self.runtime().spawn(work);
     }
 
+    /// Does work to its end. If the waiting is dropped the work goes on.
+    pub(super) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        ended(self.runtime().spawn(work).await)
+    }
+
     /// Does work that ends half-way when the caller gives up: nothing that changes anything.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
@@ -92,8 +100,10 @@ pub(super) async fn within<T>(
     doing: &'static str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let late = || {
-        Error::new(wharf::error::Kind::TimedOut).doing(doing).because("the service did not answer in time")
-    };
-    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(late(doing)))
+}
+
+/// What was not done in time.
+pub(super) fn late(doing: &'static str) -> Error {
+    Error::new(wharf::error::Kind::TimedOut).doing(doing).because("the service did not answer in time")
 }

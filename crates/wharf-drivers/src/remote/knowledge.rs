@@ -1,20 +1,22 @@
 //! What is known of the service's files: how it is learnt, how long it is believed, and who is told when it
 //! turns out to be different.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use wharf::error::Kind as Why;
 use wharf::notice::Notice;
-use wharf::{Attributes, Context, Entry, Error, Kind, Lifetimes, Notifier};
+use wharf::{Attributes, Context, Entry, Error, Kind, Lifetimes, Notifier, Time};
 
 use super::Result;
 use super::content::{Content, Supply};
 use super::listing::{Item, Listing};
 use super::meta::Meta;
 use super::options::Options;
+use super::spool::Spools;
 use super::store::Found;
-use super::tree::{Node, Tree, apart, inside, is_plain};
+use super::tree::{Node, Set, Tree, apart, inside, is_plain};
 
 /// After so many names of a directory that were asked for one by one, all of them are.
 const LOOKUPS_BEFORE_LISTING: u32 = 2;
@@ -27,7 +29,12 @@ pub(super) struct Knowledge {
     pub(super) options: Options,
     /// Whether the service tells sizes with its names, so that a listing saves the questions that follow.
     pub(super) lists_sizes: bool,
-    pub(super) writable: bool,
+    /// For what has no time of its own.
+    begun: Time,
+    /// Of a service that can be written to.
+    pub(super) spools: Option<Spools>,
+    /// Files whose last upload failed or is still to come, by their numbers.
+    unsettled: Mutex<HashMap<u64, Arc<Node>>>,
     /// Learnt from the first operation.
     notifier: OnceLock<Notifier>,
 }
@@ -37,10 +44,15 @@ impl Knowledge {
         supply: Arc<Supply>,
         tree: Arc<Tree>,
         options: Options,
-        lists_sizes: bool,
+        spools: Option<Spools>,
     ) -> Knowledge {
-        let writable = supply.store.can().write && !options.read_only;
-        Knowledge { supply, tree, options, lists_sizes, writable, notifier: OnceLock::new() }
+        let lists_sizes = supply.store.lists_sizes();
+        let (begun, unsettled, notifier) = (Time::now(), Mutex::default(), OnceLock::new());
+        Knowledge { supply, tree, options, lists_sizes, begun, spools, unsettled, notifier }
+    }
+
+    pub(super) fn unsettled(&self) -> MutexGuard<'_, HashMap<u64, Arc<Node>>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lifetime(&self) -> Duration {
@@ -146,7 +158,7 @@ impl Knowledge {
     pub(super) fn learn(&self, path: &str, inode: u64, meta: Meta, asked: Instant) -> Arc<Node> {
         let node = self.tree.node(path, inode, meta.clone(), asked);
         let mut state = node.lock();
-        if state.asked > asked {
+        if state.asked > asked || state.local.is_some() {
             return {
                 drop(state);
                 node
@@ -168,6 +180,7 @@ impl Knowledge {
             state.meta = meta;
             state.asked = asked;
             state.content = None;
+            state.set = Set::default();
             drop(state);
             self.tell(Notice::Contents { inode: node.inode, range: 0..u64::MAX });
             return node;
@@ -217,20 +230,28 @@ impl Knowledge {
 
     pub(super) fn attributes(&self, node: &Arc<Node>) -> Attributes {
         let state = node.lock();
-        let version = &state.meta.version;
+        let mut version = state.meta.version.clone();
+        if let Some(local) = &state.local {
+            let local = local.lock();
+            (version.size, version.modified) = (local.size, Some(local.modified));
+        }
         let mut attributes = match node.kind {
             Kind::Directory => Attributes::directory(node.inode),
             _ => Attributes::file(node.inode, version.size),
         };
-        if !self.writable {
+        if self.spools.is_none() {
             attributes.permissions &= !0o222;
         }
+        let set = &state.set;
+        attributes.permissions = set.permissions.unwrap_or(attributes.permissions);
         attributes.uid = self.options.uid;
         attributes.gid = self.options.gid;
         attributes.links = if state.gone { 0 } else { attributes.links };
-        attributes.modified = version.modified.unwrap_or_default();
-        attributes.accessed = attributes.modified;
-        attributes.changed = attributes.modified;
+        // What a service tells no time of is as old as the mount.
+        let told = version.modified.unwrap_or(self.begun);
+        attributes.modified = set.modified.unwrap_or(told);
+        attributes.accessed = set.accessed.unwrap_or(told);
+        attributes.changed = set.changed.unwrap_or(told).max(told);
         attributes.block_size = super::cache::BLOCK_BYTES as u32;
         attributes
     }
@@ -245,7 +266,7 @@ async fn load(
     notifier: Notifier,
 ) {
     let path = directory.path();
-    let mut inodes = std::collections::HashMap::new();
+    let mut inodes = HashMap::new();
     if let Some(before) = &before {
         before.each(0, |_, item| {
             inodes.insert(item.name.clone(), item.inode);
@@ -267,6 +288,15 @@ async fn load(
         log::info!("{path}/: {error}");
         listing.end(Err(error.kind()));
         return;
+    }
+    // What is made here is no news to the service only.
+    for node in tree.below(&path) {
+        let state = node.lock();
+        let (parent, name) = apart(&state.path);
+        if parent == &*path && state.local.is_some() && !state.gone {
+            let meta = Some(state.meta.clone());
+            listing.add(Item { name: name.into(), kind: node.kind, inode: node.inode, meta });
+        }
     }
     listing.end(Ok(()));
     // Only those that somebody knows can be known wrongly.

@@ -1,4 +1,4 @@
-//! One listing of one directory: names as they come from the service.
+//! One listing of one directory: names as they come from the service, and what is changed here meanwhile.
 //!
 //! Places only grow: a cursor is a place, and stays good whatever comes and goes.
 
@@ -33,7 +33,8 @@ pub(super) struct Listing {
 
 #[derive(Debug, Default)]
 struct Names {
-    items: Vec<Item>,
+    /// `None` where a name was removed.
+    items: Vec<Option<Item>>,
     places: HashMap<Arc<str>, usize>,
     /// All names are here, or it failed.
     end: Option<Result<(), Why>>,
@@ -58,13 +59,38 @@ impl Listing {
         self.begun
     }
 
-    /// A name came from the service. A name that is known already stays as it is.
+    /// A name came from the service. A name that is known already, or was removed here, stays as it is.
     pub(super) fn add(&self, item: Item) {
         let mut names = self.lock();
         if !names.places.contains_key(&item.name) {
             names.push(item);
             drop(names);
             self.changed.notify_waiters();
+        }
+    }
+
+    /// A name was made here, or leads to something else now.
+    pub(super) fn put(&self, item: Item) {
+        let mut names = self.lock();
+        match names.places.get(&item.name).copied() {
+            Some(place) if names.items[place].is_some() => names.items[place] = Some(item),
+            _ => names.push(item),
+        }
+        drop(names);
+        self.changed.notify_waiters();
+    }
+
+    /// A name was removed here.
+    pub(super) fn remove(&self, name: &str) {
+        let mut names = self.lock();
+        match names.places.get(name).copied() {
+            Some(place) => names.items[place] = None,
+            None => {
+                // It may still come from the service, which was asked before.
+                let place = names.items.len();
+                names.items.push(None);
+                names.places.insert(name.into(), place);
+            }
         }
     }
 
@@ -77,7 +103,7 @@ impl Listing {
     /// What has the name; waits until that is known.
     pub(super) async fn find(&self, name: &str) -> Result<Option<Item>> {
         self.wait(|names| match names.places.get(name) {
-            Some(place) => Some(Ok(Some(names.items[*place].clone()))),
+            Some(place) => Some(Ok(names.items[*place].clone())),
             None => names.end.map(|end| end.map(|()| None).map_err(Error::new)),
         })
         .await
@@ -96,7 +122,9 @@ impl Listing {
     pub(super) fn each(&self, place: usize, mut take: impl FnMut(usize, &Item) -> bool) {
         let names = self.lock();
         for (place, item) in names.items.iter().enumerate().skip(place) {
-            if !take(place, item) {
+            if let Some(item) = item
+                && !take(place, item)
+            {
                 return;
             }
         }
@@ -130,7 +158,7 @@ impl Listing {
 impl Names {
     fn push(&mut self, item: Item) {
         self.places.insert(item.name.clone(), self.items.len());
-        self.items.push(item);
+        self.items.push(Some(item));
     }
 }
 
@@ -140,6 +168,28 @@ mod tests {
 
     fn item(name: &str) -> Item {
         Item { name: name.into(), kind: Kind::File, inode: 9, meta: None }
+    }
+
+    fn names(listing: &Listing) -> String {
+        let mut names = Vec::new();
+        listing.each(0, |place, item| {
+            names.push(format!("{place}{}", item.name));
+            true
+        });
+        names.join(" ")
+    }
+
+    #[test]
+    fn what_was_removed_here_does_not_come_back_with_a_late_answer() {
+        let listing = Listing::new();
+        listing.add(item("a"));
+        listing.remove("b");
+        listing.add(item("b"));
+        listing.add(item("c"));
+        listing.remove("a");
+        assert_eq!(names(&listing), "2c");
+        listing.put(item("b"));
+        assert_eq!(names(&listing), "2c 3b", "what is made again gets a new place: nobody has seen it");
     }
 
     #[test]

@@ -115,6 +115,20 @@ impl Location {
     }
 }
 
+impl Location {
+    /// The same for the same place and user, from one mount to the next (FNV-1a).
+    pub(super) fn hash(&self) -> u64 {
+        let words = [
+            self.url.as_str(),
+            self.user.as_deref().unwrap_or_default(),
+            self.options.endpoint.as_deref().unwrap_or_default(),
+        ];
+        let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
+        bytes
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+}
+
 /// What may be seen by everybody: no user.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

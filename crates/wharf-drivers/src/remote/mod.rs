@@ -2,7 +2,8 @@
 //!
 //! Every operation of the service is asynchronous: hundreds may be under way over a few connections, driven by two
 //! threads, while the queues of the volume go on. What is read is cached in blocks that belong to one version of
-//! one file; what is listed is believed for a while, and whoever was told otherwise gets a notice.
+//! one file; what is listed is believed for a while, and whoever was told otherwise gets a notice. What is written
+//! goes to a local copy, and to the service at close(2) and fsync(2), which say whether it has arrived.
 //!
 //! ```no_run
 //! use wharf_drivers::remote::{Location, Remote};
@@ -17,6 +18,7 @@
 
 mod ahead;
 mod cache;
+mod changes;
 mod content;
 mod credentials;
 mod engine;
@@ -27,10 +29,13 @@ mod listing;
 mod location;
 mod meta;
 mod options;
-mod pages;
+mod sending;
+mod spool;
 mod store;
 mod tree;
+mod web;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wharf::{Defaults, Lifetimes};
@@ -42,6 +47,7 @@ use content::Supply;
 use credentials::Credentials;
 use engine::Engine;
 use knowledge::Knowledge;
+use spool::Spools;
 use store::Store;
 use tree::{Node, Tree};
 
@@ -77,12 +83,18 @@ impl Remote {
         let store = Arc::new(Store::new(location, &credentials)?);
         let engine = Engine::start().map_err(|error| format!("no threads can be started ({error})"))?;
         engine.block_on(store.check()).map_err(|error| format!("{location} cannot be used ({error})"))?;
+        let writable = store.can().write && !options.read_only;
+        let spools = if writable { Some(spools(location, &store, &engine)?) } else { None };
+        let names = if store.can().rename { "" } else { " renames of directories," };
+        let access = if writable { "read and written" } else { "only read" };
+        log::info!(
+            "{location} is {access}; not there:{names} owners, links, special files, extended attributes"
+        );
         let cache = Cache::new(options.cache_bytes_max);
-        let lists_sizes = store.lists_sizes();
         let ahead_bytes_max = AHEAD_BYTES_MAX.min(options.cache_bytes_max / 4);
         let supply = Arc::new(Supply { store, engine, cache });
         let (tree, root) = Tree::new();
-        let knowledge = Arc::new(Knowledge::new(supply, tree, options, lists_sizes));
+        let knowledge = Arc::new(Knowledge::new(supply, tree, options, spools));
         Ok(Remote { knowledge, root, shown: location.to_string(), ahead_bytes_max })
     }
 
@@ -93,6 +105,28 @@ impl Remote {
     }
 }
 
+/// A place for files that are being changed. What earlier mounts left there is brought to the service first.
+fn spools(location: &Location, store: &Store, engine: &Engine) -> Result<Spools, String> {
+    let base = match &location.options.spool {
+        Some(place) => place.clone(),
+        None => {
+            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+            cache.ok_or(
+                "there is no place for files that are being changed; name one with --option spool=DIR",
+            )?
+        }
+    };
+    // One directory for each service, under a name that shows what it is for.
+    let name = location.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    let place =
+        base.join("wharf-remote").join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash()));
+    engine.block_on(changes::retry(store, &place));
+    Spools::open(&place).map_err(|error| {
+        format!("{} cannot be used ({error}); name another with --option spool=DIR", place.display())
+    })
+}
+
 impl Describe for Remote {
     /// What the service can do, and how it will be used.
     fn describe(&self) -> Result<Info> {
@@ -100,7 +134,7 @@ impl Describe for Remote {
         let can = supply.store.can();
         let info = Info::new()
             .text("address", &self.shown)
-            .text("access", if self.knowledge.writable { "read and write" } else { "read only" })
+            .text("access", if self.knowledge.spools.is_some() { "read and write" } else { "read only" })
             .text("deadline", format_args!("{:?} for each operation", options.deadline))
             .text("lifetime", format_args!("{:?} for what was learnt", options.lifetime))
             .count("connections", options.connections_max.into())

@@ -21,6 +21,9 @@ pub struct Options {
     pub cache_bytes_max: u64,
     /// `credentials=FILE`: user, password and the like, one `name=value` a line.
     pub credentials: Option<PathBuf>,
+    /// `spool=DIR`: where files are that are being changed, and what could not be uploaded. By default below
+    /// `$XDG_CACHE_HOME` or `~/.cache`.
+    pub spool: Option<PathBuf>,
     /// `endpoint=URL`: the service behind `s3:`, if it is not Amazon's.
     pub endpoint: Option<String>,
     /// `region=NAME`: of the bucket of `s3:`.
@@ -43,6 +46,7 @@ impl Default for Options {
             connections_max: 16,
             cache_bytes_max: 256 << 20,
             credentials: None,
+            spool: None,
             endpoint: None,
             region: None,
             anonymous: false,
@@ -54,7 +58,8 @@ impl Default for Options {
 }
 
 /// The names, for errors.
-const NAMES: &str = "deadline, lifetime, connections, cache, credentials, endpoint, region and anonymous";
+const NAMES: &str =
+    "deadline, lifetime, connections, cache, credentials, spool, endpoint, region and anonymous";
 
 impl Options {
     /// Sets one by words, as in `deadline` and `30s`.
@@ -84,6 +89,7 @@ impl Options {
             }
             "cache" => self.cache_bytes_max = size()?,
             "credentials" => self.credentials = Some(text()?.into()),
+            "spool" => self.spool = Some(text()?.into()),
             "endpoint" => self.endpoint = Some(text()?),
             "anonymous" => {
                 self.anonymous = match value {

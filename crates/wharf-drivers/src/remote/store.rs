@@ -20,18 +20,20 @@ use super::engine::within;
 use super::failure::{Failure, chance, pause};
 use super::location::{Location, Service};
 use super::meta::{Meta, Version};
-use super::pages::{self, Pages};
+use super::web::{self, Web};
 
 /// Attempts at one operation, the first included; the deadline may end them earlier.
-const ATTEMPTS_MAX: u32 = 6;
+pub(super) const ATTEMPTS_MAX: u32 = 6;
 
 /// The service behind one volume.
 pub(super) struct Store {
-    operator: Operator,
-    /// Plain HTTP, where the operator can read but not list.
-    pages: Option<Pages>,
-    connections: Semaphore,
-    deadline: Duration,
+    pub(super) operator: Operator,
+    /// Plain HTTP and WebDAV, for what the operator cannot do, or not well.
+    pub(super) web: Option<Web>,
+    /// Plain HTTP: listings and what is behind a name come from pages.
+    pages: bool,
+    pub(super) connections: Semaphore,
+    pub(super) deadline: Duration,
 }
 
 /// One name of a listing.
@@ -53,18 +55,25 @@ impl Store {
     /// Says nothing to the service yet. The error is a sentence.
     pub(super) fn new(location: &Location, credentials: &Credentials) -> Result<Store, String> {
         let options = &location.options;
-        let client = pages::client(options.deadline)?;
+        let client = web::client(options.deadline)?;
         let operator = operator(location, credentials)?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client.clone()));
         let context = operator.context().with_http_transport(transport);
-        let pages = (location.service == Service::Http)
-            .then(|| Pages::new(client, location.url.clone(), credentials));
+        let pages = location.service == Service::Http;
+        let web = (pages || location.service == Service::WebDav)
+            .then(|| Web::new(client, location, credentials))
+            .transpose()?;
         Ok(Store {
             operator: operator.with_context(context),
+            web,
             pages,
             connections: Semaphore::new(options.connections_max as usize),
             deadline: options.deadline,
         })
+    }
+
+    fn pages(&self) -> Option<&Web> {
+        self.web.as_ref().filter(|_| self.pages)
     }
 
     /// What the service can do.
@@ -74,14 +83,14 @@ impl Store {
 
     /// Whether sizes come with names.
     pub(super) fn lists_sizes(&self) -> bool {
-        self.pages.is_none()
+        !self.pages
     }
 
     /// Sees that the service answers and has the place.
     pub(super) async fn check(&self) -> Result<()> {
         const DOING: &str = "connecting";
         let attempt = || async {
-            match &self.pages {
+            match self.pages() {
                 // A server that shows no index may still have files for who knows their names.
                 Some(pages) => match pages.list("").await {
                     Err(failure) if failure.error.kind() == Why::NotSupported => Ok(()),
@@ -100,7 +109,7 @@ impl Store {
 
     async fn stat_once(&self, path: &str) -> Result<Meta, Failure> {
         const DOING: &str = "asking for a file";
-        if let Some(pages) = &self.pages {
+        if let Some(pages) = self.pages() {
             return pages.stat(path).await;
         }
         let told = match self.operator.stat(path).await {
@@ -122,7 +131,7 @@ impl Store {
 
     async fn list_once(&self, path: &str, add: &(dyn Fn(Found) + Sync)) -> Result<(), Failure> {
         const DOING: &str = "listing a directory";
-        if let Some(pages) = &self.pages {
+        if let Some(pages) = self.pages() {
             for (name, kind) in pages.list(path).await? {
                 let meta = (kind == Kind::Directory).then(Meta::directory);
                 add(Found { name, kind, meta });

@@ -5,11 +5,12 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use wharf::Kind;
+use wharf::{Kind, Time};
 
 use super::content::Content;
 use super::listing::Listing;
 use super::meta::{Meta, Version};
+use super::spool::Spool;
 
 /// One file or directory. Its inode number is its own as long as anybody knows it.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     tree: Weak<Tree>,
     state: Mutex<State>,
+    /// Held while its local copy is made.
+    pub(super) making: tokio::sync::Mutex<()>,
 }
 
 /// What changes about a node.
@@ -36,8 +39,28 @@ pub(super) struct State {
     pub(super) listing: Option<Arc<Listing>>,
     /// Of a directory: names that were asked for one by one.
     pub(super) lookups: u32,
+    /// Of a file that is being changed: its local copy, which is what everybody sees.
+    pub(super) local: Option<Arc<Spool>>,
+    /// What was set through this mount, and the service does not keep.
+    pub(super) set: Set,
     /// It has no name any more, or another file has it.
     pub(super) gone: bool,
+}
+
+/// Attributes that hold as long as somebody knows the node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Set {
+    pub(super) permissions: Option<u16>,
+    pub(super) accessed: Option<Time>,
+    pub(super) modified: Option<Time>,
+    pub(super) changed: Option<Time>,
+}
+
+impl Set {
+    /// Contents, or the names in a directory, were changed now.
+    pub(super) fn touch(&mut self, now: Time) {
+        (self.modified, self.changed) = (Some(now), Some(now));
+    }
 }
 
 impl Node {
@@ -57,7 +80,7 @@ impl Node {
 impl State {
     /// Whether what is known of it may still be believed.
     pub(super) fn is_fresh(&self, lifetime: Duration) -> bool {
-        self.gone || self.asked.elapsed() < lifetime
+        self.gone || self.local.is_some() || self.asked.elapsed() < lifetime
     }
 }
 
@@ -131,10 +154,18 @@ impl Tree {
             kept: None,
             listing: None,
             lookups: 0,
+            local: None,
+            set: Set::default(),
             gone: false,
             meta: meta.clone(),
         };
-        let node = Node { inode, kind: meta.kind, tree: self.this.clone(), state: Mutex::new(state) };
+        let node = Node {
+            inode,
+            kind: meta.kind,
+            tree: self.this.clone(),
+            state: Mutex::new(state),
+            making: Default::default(),
+        };
         let node = Arc::new(node);
         nodes.by_path.insert(path, Arc::downgrade(&node));
         node
@@ -149,6 +180,28 @@ impl Tree {
         let mut nodes = self.lock();
         if nodes.by_path.get(&path).is_some_and(|there| std::ptr::eq(there.as_ptr(), Arc::as_ptr(node))) {
             nodes.by_path.remove(&path);
+        }
+    }
+
+    /// A node has another path now, and so has everything below it.
+    pub(super) fn moved(&self, node: &Arc<Node>, to: &str) {
+        let from = node.path();
+        let mut all = self.below(&from);
+        all.push(node.clone());
+        for node in all {
+            let old = node.path();
+            let new: Arc<str> = format!("{to}{}", &old[from.len()..]).into();
+            let mut nodes = self.lock();
+            if nodes.by_path.get(&old).is_some_and(|there| std::ptr::eq(there.as_ptr(), Arc::as_ptr(&node))) {
+                nodes.by_path.remove(&old);
+            }
+            nodes.by_path.insert(new.clone(), Arc::downgrade(&node));
+            drop(nodes);
+            let mut state = node.lock();
+            if let Some(content) = &state.content {
+                content.moved(new.clone());
+            }
+            state.path = new;
         }
     }
 
@@ -213,6 +266,16 @@ mod tests {
         assert!(Arc::ptr_eq(&tree.get("a").unwrap(), &new));
         let other = tree.node("a", tree.new_inode(), Meta::directory(), Instant::now());
         assert!(new.lock().gone && other.is_directory());
+    }
+
+    #[test]
+    fn what_is_below_a_directory_moves_with_it() {
+        let (tree, _root) = Tree::new();
+        let make = |path: &str, meta| tree.node(path, tree.new_inode(), meta, Instant::now());
+        let (a, x, other) = (make("a", Meta::directory()), make("a/x", file()), make("a-b", file()));
+        tree.moved(&a, "c/d");
+        assert_eq!((&*a.path(), &*x.path(), &*other.path()), ("c/d", "c/d/x", "a-b"));
+        assert!(tree.get("a/x").is_none() && Arc::ptr_eq(&tree.get("c/d/x").unwrap(), &x));
     }
 
     #[test]

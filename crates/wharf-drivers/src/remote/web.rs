@@ -1,27 +1,36 @@
-//! Plain HTTP: no listings, but pages made for people, which every server with an index writes alike enough.
+//! Plain HTTP: no listings, but pages made for people, which every server with an index writes alike enough;
+//! and uploads that are streamed.
 //!
 //! A page is a stranger's. Of it only links count that lead to a name right below it, on the same server.
 
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use futures_util::stream;
 use opendal::ErrorKind;
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use tokio::sync::watch;
 use url::Url;
 use wharf::{Kind, Time};
 
+use super::Result;
 use super::credentials::{Credentials, Secret};
+use super::engine::{late, within};
 use super::failure::Failure;
+use super::location::Location;
 use super::meta::{Meta, Version};
+use super::sending::piece;
 
 /// A page longer than this is refused.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Asks a server for pages and for what is behind a name.
+/// Asks a server for pages and for what is behind a name, and gives it files.
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(super) struct Web {
     client: Client,
     root: Url,
     user: Option<(String, Option<Secret>)>,
@@ -47,10 +56,56 @@ pub(super) fn client(connect_within: Duration) -> Result<Client, String> {
         .map_err(|error| format!("HTTP cannot be used ({error})"))
 }
 
-impl Pages {
-    pub(super) fn new(client: Client, root: Url, credentials: &Credentials) -> Pages {
-        let user = credentials.user.clone().map(|user| (user, credentials.password.clone()));
-        Pages { client, root, user, token: credentials.token.clone() }
+impl Web {
+    pub(super) fn new(client: Client, location: &Location, credentials: &Credentials) -> Result<Web, String> {
+        let user = credentials.user.clone().or_else(|| location.user.clone());
+        let user = user.map(|user| (user, credentials.password.clone()));
+        let root = Url::parse(&format!("{}{}", location.origin(), location.url.path()));
+        let root = root.map_err(|error| format!("{location} cannot be used ({error})"))?;
+        Ok(Web { client, root, user, token: credentials.token.clone() })
+    }
+
+    /// Gives the server a whole file. A piece that is not taken within `patience` ends it.
+    pub(super) async fn put(
+        &self,
+        path: &str,
+        file: &Arc<OwnedFd>,
+        size: u64,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        const DOING: &str = "uploading a file";
+        const PIECE_BYTES: u64 = 1 << 20;
+        let url = self.url(path, DOING)?;
+        let (taken, mut progress) = watch::channel(0_u64);
+        let file = file.clone();
+        let pieces = stream::try_unfold((0, taken), move |(at, taken)| {
+            let file = file.clone();
+            async move {
+                taken.send_replace(at);
+                if at == size {
+                    return Ok(None);
+                }
+                let len = PIECE_BYTES.min(size - at);
+                let piece = piece(&file, at, len).await.map_err(|failure| failure.error)?;
+                Ok::<_, wharf::Error>(Some((piece, (at + len, taken))))
+            }
+        });
+        let body = reqwest::Body::wrap_stream(pieces);
+        let request = self.request(Method::PUT, url).header(header::CONTENT_LENGTH, size).body(body);
+        let mut sent = std::pin::pin!(self.answered(request, DOING));
+        // The deadline is for each piece, and for the answer after the last.
+        loop {
+            let stuck = tokio::time::timeout(patience, progress.changed());
+            match select(sent.as_mut(), std::pin::pin!(stuck)).await {
+                Either::Left((answered, _)) => return answered.map(drop),
+                Either::Right((Ok(Ok(())), _)) => {}
+                Either::Right((Ok(Err(_)), _)) => {
+                    let answered = within(patience, DOING, async { Ok(sent.await) }).await;
+                    return answered.map_err(Failure::of)?.map(drop);
+                }
+                Either::Right((Err(_), _)) => return Err(Failure::of(late(DOING))),
+            }
+        }
     }
 
     /// What is behind a name. The server says by its redirection whether that is a directory.
@@ -105,17 +160,25 @@ impl Pages {
     }
 
     async fn send(&self, method: Method, url: Url, doing: &'static str) -> Result<Response, Failure> {
+        self.answered(self.request(method, url), doing).await
+    }
+
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
         let mut request = self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.reveal());
         } else if let Some((user, password)) = &self.user {
             request = request.basic_auth(user, password.as_ref().map(Secret::reveal));
         }
+        request
+    }
+
+    async fn answered(&self, request: RequestBuilder, doing: &'static str) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| broken(doing, error))?;
         let status = response.status();
         let kind = match status {
             _ if status.is_success() => return Ok(response),
-            StatusCode::NOT_FOUND | StatusCode::GONE => ErrorKind::NotFound,
+            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::CONFLICT => ErrorKind::NotFound,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
             StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
             _ => ErrorKind::Unexpected,

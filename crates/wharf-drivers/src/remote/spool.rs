@@ -1,0 +1,294 @@
+//! Files that are being changed, kept locally until the service has them.
+//!
+//! Each mount has a directory of its own below that of its service, held by a lock. A changed file is `N.data`;
+//! from the moment its upload begins until it has succeeded there is also `N.to`, which says where it belongs.
+//! What a mount leaves behind, because an upload failed or because it was killed, is found by the next one.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::RwLock;
+use wharf::{Statfs, Time};
+
+use super::meta::Version;
+
+/// The directory of one mount.
+#[derive(Debug)]
+pub(super) struct Spools {
+    directory: PathBuf,
+    /// Held as long as the mount lives.
+    _lock: File,
+    next: AtomicU64,
+}
+
+/// The local copy of one file that is being changed.
+#[derive(Debug)]
+pub(super) struct Spool {
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) data: PathBuf,
+    /// The contents on the service that this began with; `None` for a new file.
+    pub(super) base: Option<Version>,
+    state: Mutex<State>,
+    /// Writes share it, an upload has it alone: no upload is a mixture.
+    pub(super) gate: RwLock<()>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) size: u64,
+    pub(super) modified: Time,
+    /// Counts changes.
+    pub(super) changes: u64,
+    /// The changes that the service has.
+    pub(super) uploaded: u64,
+    /// An upload failed: what is here is kept, whoever lets go of it.
+    pub(super) failed: bool,
+}
+
+impl State {
+    pub(super) fn changed(&mut self) {
+        self.changes += 1;
+        self.modified = Time::now();
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.uploaded < self.changes
+    }
+}
+
+impl Spools {
+    /// Makes a directory for this mount in that of its service.
+    pub(super) fn open(service: &Path) -> io::Result<Spools> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(service)?;
+        for number in 0.. {
+            let directory = service.join(format!("{}-{number}", std::process::id()));
+            match fs::DirBuilder::new().mode(0o700).create(&directory) {
+                Ok(()) => {
+                    let lock = lock(&directory)?.ok_or(io::ErrorKind::ResourceBusy)?;
+                    return Ok(Spools { directory, _lock: lock, next: AtomicU64::new(0) });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The room that is left for copies.
+    pub(super) fn room(&self) -> io::Result<Statfs> {
+        let told = rustix::fs::statvfs(&self.directory)?;
+        Ok(Statfs {
+            block_size: u32::try_from(told.f_frsize).unwrap_or(4096),
+            blocks: told.f_blocks,
+            blocks_free: told.f_bfree,
+            blocks_available: told.f_bavail,
+            files: told.f_files,
+            files_free: told.f_ffree,
+            name_bytes_max: 255,
+        })
+    }
+
+    /// A new, empty copy.
+    pub(super) fn make(&self, base: Option<Version>) -> io::Result<Arc<Spool>> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let data = self.directory.join(format!("{number}.data"));
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&data)?;
+        let state = State { size: 0, modified: Time::now(), changes: 0, uploaded: 0, failed: false };
+        let file = Arc::new(OwnedFd::from(file));
+        Ok(Arc::new(Spool { file, data, base, state: Mutex::new(state), gate: RwLock::new(()) }))
+    }
+}
+
+impl Drop for Spools {
+    /// Goes if there is nothing left to be uploaded.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.directory.join(LOCK));
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// Locks a mount's directory; `None` if it is held by a mount that lives.
+fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let file =
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Spool {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes where it belongs, so that it finds its way even if this process does not live to bring it there.
+    pub(super) fn mark(&self, path: &str) -> io::Result<()> {
+        let mark = self.mark_path();
+        let draft = mark.with_extension("draft");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(note(path, self.base.as_ref()).as_bytes())?;
+        fs::rename(draft, mark)
+    }
+
+    /// The service has it.
+    pub(super) fn unmark(&self) {
+        let _ = fs::remove_file(self.mark_path());
+    }
+
+    fn mark_path(&self) -> PathBuf {
+        self.data.with_extension("to")
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if !self.lock().failed {
+            self.unmark();
+            let _ = fs::remove_file(&self.data);
+        }
+    }
+}
+
+/// Something that an earlier mount could not bring to the service.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pub(super) path: String,
+    /// The contents that it was meant to replace; `None`: it was new.
+    pub(super) base: Option<Version>,
+    pub(super) data: PathBuf,
+    /// Keeps other mounts away.
+    lock: Arc<File>,
+}
+
+impl Leftover {
+    /// The service has it.
+    pub(super) fn remove(self) {
+        let _ = fs::remove_file(self.data.with_extension("to"));
+        let _ = fs::remove_file(&self.data);
+        drop(self.lock);
+        if let Some(directory) = self.data.parent() {
+            tidy(directory);
+        }
+    }
+}
+
+/// What mounts that are gone have left in the service's directory.
+pub(super) fn leftovers(service: &Path) -> Vec<Leftover> {
+    let mut found = Vec::new();
+    for directory in fs::read_dir(service).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let Ok(Some(lock)) = lock(&directory) else { continue };
+        let lock = Arc::new(lock);
+        let before = found.len();
+        for file in fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if file.extension().is_some_and(|extension| extension == "to")
+                && let Some((path, base)) = fs::read_to_string(&file).ok().and_then(|text| noted(&text))
+            {
+                let data = file.with_extension("data");
+                found.push(Leftover { path, base, data, lock: lock.clone() });
+            }
+        }
+        if found.len() == before {
+            drop(lock);
+            // A file whose upload never began was never closed: nobody was told that it is safe.
+            for file in fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                if file.extension().is_some_and(|extension| extension == "data") {
+                    log::warn!(
+                        "{}: was being written when its mount was killed; it is kept there",
+                        file.display()
+                    );
+                }
+            }
+            tidy(&directory);
+        }
+    }
+    found
+}
+
+/// Removes a mount's directory if nothing but its lock is left.
+fn tidy(directory: &Path) {
+    let mut names = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    if names.all(|name| name == LOCK) {
+        let _ = fs::remove_file(directory.join(LOCK));
+        let _ = fs::remove_dir(directory);
+    }
+}
+
+fn note(path: &str, base: Option<&Version>) -> String {
+    let plain = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let mut text = format!("path={}\n", plain(path));
+    if let Some(Version { size, modified, etag }) = base {
+        text += &format!("size={size}\n");
+        if let Some(time) = modified {
+            text += &format!("modified={}\n", time.seconds);
+        }
+        if let Some(etag) = etag {
+            text += &format!("etag={}\n", plain(etag));
+        }
+    }
+    text + "end\n"
+}
+
+/// Reads a note. `None` for one that is not whole.
+fn noted(text: &str) -> Option<(String, Option<Version>)> {
+    let text = text.strip_suffix("end\n")?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let plain = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
+    let path = plain(field("path")?)?;
+    let Some(size) = field("size") else { return Some((path, None)) };
+    let modified = field("modified").and_then(|text| text.parse().ok());
+    let modified = modified.map(|seconds| Time { seconds, nanoseconds: 0 });
+    let etag = field("etag").and_then(plain).map(Arc::from);
+    Some((path, Some(Version { size: size.parse().ok()?, modified, etag })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_says_what_was_noted_or_nothing() {
+        let base = Version {
+            size: 7,
+            modified: Some(Time { seconds: -3, nanoseconds: 0 }),
+            etag: Some("\"a\n\"".into()),
+        };
+        for base in [None, Some(base)] {
+            let text = note("a b/ü\n=", base.as_ref());
+            assert_eq!(noted(&text), Some(("a b/ü\n=".into(), base)));
+            assert_eq!(noted(&text[..text.len() - 2]), None);
+        }
+    }
+
+    #[test]
+    fn what_failed_is_found_by_the_next_mount_and_what_is_held_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let spools = Spools::open(place.path()).unwrap();
+        let kept = spools.make(None).unwrap();
+        let done = spools.make(None).unwrap();
+        for spool in [&kept, &done] {
+            spool.mark("a/b").unwrap();
+        }
+        kept.lock().failed = true;
+        assert!(leftovers(place.path()).is_empty(), "its mount lives");
+        drop((kept, done, spools));
+        let mut left = leftovers(place.path());
+        assert_eq!(left.len(), 1);
+        assert!(leftovers(place.path()).is_empty(), "one mount at a time");
+        let leftover = left.pop().unwrap();
+        assert_eq!(leftover.path, "a/b");
+        leftover.remove();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+}

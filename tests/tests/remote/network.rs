@@ -1,0 +1,104 @@
+//! Writing over a network that fails: no upload that was acknowledged is lost, and none that failed is silent.
+
+use std::time::{Duration, Instant};
+
+use wharf::Errno;
+use wharf::op::RenameHow;
+use wharf::testing::Volume;
+use wharf_drivers::remote::Remote;
+
+use crate::server::{Fault, Server};
+use crate::{noise, volume};
+
+fn dav(server: &Server, spool: &tempfile::TempDir, options: &[(&str, &str)]) -> Volume<Remote> {
+    let mut all = vec![("spool", spool.path().to_str().unwrap()), ("lifetime", "0")];
+    all.extend(options);
+    volume(&server.dav_url(), &all)
+}
+
+fn place() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn webdav_is_read_written_and_renamed() {
+    let (server, spool) = (Server::start(), place());
+    let big = noise(5 << 20, 30);
+    server.put("there/a b", b"words");
+    let mut volume = dav(&server, &spool, &[]);
+    assert_eq!(volume.list("there").unwrap(), ["a b"]);
+    assert_eq!(volume.read("there/a b").unwrap(), b"words");
+    volume.mkdir("new").unwrap();
+    volume.write("new/big", &big).unwrap();
+    volume.write("new/empty", b"").unwrap();
+    assert!(**server.get("new/big").unwrap() == big);
+    assert_eq!(server.get("new/empty").unwrap().len(), 0);
+    assert!(volume.read("new/big").unwrap() == big);
+    assert_eq!(volume.rmdir("new"), Err(Errno::ENOTEMPTY));
+    volume.rename("new", "moved", RenameHow::Replace).unwrap();
+    volume.rename("moved/big", "moved/empty", RenameHow::Replace).unwrap();
+    assert_eq!(volume.list("moved").unwrap(), ["empty"]);
+    assert!(volume.read("moved/empty").unwrap() == big);
+    volume.unlink("moved/empty").unwrap();
+    volume.rmdir("moved").unwrap();
+    assert_eq!(volume.list("").unwrap(), ["there"]);
+    volume.unmount();
+}
+
+#[test]
+fn an_upload_to_a_server_that_stumbles_is_tried_again() {
+    let (server, spool) = (Server::start(), place());
+    let big = noise(3 << 20, 31);
+    let mut volume = dav(&server, &spool, &[]);
+    for (number, fault) in [Fault::Unavailable, Fault::Half, Fault::Reset].into_iter().enumerate() {
+        server.fault(fault, 2);
+        let name = format!("file{number}");
+        assert_eq!(volume.write(&name, &big), Ok(()), "{fault:?}");
+        assert!(**server.get(&name).unwrap() == big, "{fault:?}");
+    }
+    volume.unmount();
+}
+
+#[test]
+fn an_upload_that_nobody_takes_is_an_error_within_the_deadline_and_comes_with_the_next_mount() {
+    for fault in [Fault::Unavailable, Fault::Silence] {
+        let (server, spool) = (Server::start(), place());
+        let big = noise(3 << 20, 32);
+        let mut volume = dav(&server, &spool, &[("deadline", "1s")]);
+        server.fault(fault, usize::MAX);
+        let begun = Instant::now();
+        assert!(volume.write("file", &big).is_err(), "{fault:?}");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{fault:?}: {:?}", begun.elapsed());
+        assert_eq!(server.get("file"), None);
+        assert!(volume.read("file").unwrap() == big, "whoever looks here sees what was written");
+        volume.unmount();
+        server.behave();
+        dav(&server, &spool, &[]).unmount();
+        assert!(**server.get("file").unwrap() == big, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_midst_of_an_upload_and_started_again_gets_it_all() {
+    let (mut server, spool) = (Server::start(), place());
+    let big = noise(12 << 20, 33);
+    let mut volume = dav(&server, &spool, &[]);
+    let open = volume.create("file").unwrap();
+    for (part, bytes) in big.chunks(64 << 10).enumerate() {
+        volume.write_at(open, (part as u64) * (64 << 10), bytes).unwrap();
+    }
+    // Half of it arrives, then the server dies, and comes back.
+    server.fault(Fault::Half, 1);
+    let back = std::thread::spawn(move || {
+        while server.requests("PUT") == 0 {
+            std::thread::yield_now();
+        }
+        server.restart();
+        server
+    });
+    volume.fsync(open).unwrap();
+    let server = back.join().unwrap();
+    assert!(**server.get("file").unwrap() == big);
+    volume.close(open).unwrap();
+    volume.unmount();
+}
