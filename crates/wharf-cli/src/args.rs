@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   wharf mount mirror:/srv/data /mnt/data
   wharf mount memory:size=1G /mnt/scratch --daemon
+  wharf mount zip:photos.zip /mnt/photos
   wharf info mirror:/srv/data
   wharf list
   wharf unmount /mnt/data";
@@ -60,7 +61,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = limits::help())]
 pub(crate) struct Mount {
-    /// What to mount: mirror:PATH, remote:URL or memory:size=BYTES,inodes=NUMBER
+    /// What to mount: mirror:PATH, remote:URL, zip:FILE or memory:size=BYTES,inodes=NUMBER
     ///
     /// mirror:PATH shows the directory PATH as it is, with everything that is done to it.
     ///
@@ -69,6 +70,9 @@ pub(crate) struct Mount {
     ///
     /// remote:URL is what is behind a service: https, http, webdavs, webdav, s3, ftps, ftp or file. Passwords
     /// come from WHARF_REMOTE_PASSWORD or a file named by --option credentials=FILE, never from the URL.
+    ///
+    /// zip:FILE shows a zip archive, to be read. `--option cache=512M` limits the bytes of packed files that are
+    /// held unpacked at a time; without it that is a quarter of the machine's memory.
     #[arg(value_parser = spec())]
     pub(crate) spec: Spec,
 
@@ -307,7 +311,7 @@ mod tests {
                 "the following required arguments were not provided: <DIR>",
                 "wharf mount --help",
             ),
-            ("wharf mount zip:a /mnt", "`zip:` is no file system known here", "use mirror:PATH"),
+            ("wharf mount tar:a /mnt", "`tar:` is no file system known here", "use mirror:PATH"),
             (
                 "wharf mount memory: /mnt --transport tcp",
                 "invalid value 'tcp' for '--transport <WAY>'",

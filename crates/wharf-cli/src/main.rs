@@ -17,7 +17,7 @@ mod manual;
 mod place;
 mod plan;
 mod probe;
-#[expect(dead_code, reason = "for drivers whose work takes long: the first to use it removes this")]
+#[cfg(feature = "zip")]
 mod progress;
 mod show;
 mod signals;

@@ -135,6 +135,7 @@ pub(crate) fn plan(args: Args, working_directory: &Path) -> Result<Plan, Failure
 
 fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure> {
     let spec = spec(typed.spec, typed.settings, working_directory)?;
+    let only_reads = spec.only_reads();
     Ok(Mount {
         source: spec.source(),
         spec,
@@ -144,7 +145,7 @@ fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure>
             args::Transport::Dev => Transport::Dev,
             args::Transport::Uring => Transport::Uring,
         },
-        access: if typed.read_only { Access::Read } else { Access::ReadWrite },
+        access: if typed.read_only || only_reads { Access::Read } else { Access::ReadWrite },
         allow: match (typed.allow_other, typed.allow_root) {
             (true, _) => Allow::Everyone,
             (false, true) => Allow::Root,
@@ -243,6 +244,7 @@ mod tests {
         };
         assert_eq!(plan, expected);
         assert_eq!(mounted("wharf mount memory: m --transport uring").transport, Transport::Uring);
+        assert_eq!(mounted("wharf mount zip:a m").access, Access::Read);
         assert_eq!(mounted("wharf mount memory: m --allow-root").allow, Allow::Root);
     }
 

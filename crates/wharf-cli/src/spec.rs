@@ -1,4 +1,4 @@
-//! What is mounted, as it is typed: `mirror:PATH`, `memory:size=1G,inodes=1000`.
+//! What is mounted, as it is typed: `mirror:PATH`, `memory:size=1G,inodes=1000`, `zip:FILE`.
 //!
 //! A closed set: whoever adds a file system adds a variant here and follows the compiler to where it is made.
 
@@ -9,7 +9,7 @@ use std::path::{self, Path, PathBuf};
 use crate::sizes;
 
 /// The schemes, for help and errors.
-pub(crate) const KNOWN: &str = "mirror:PATH, remote:URL or memory:[size=BYTES][,inodes=NUMBER]";
+pub(crate) const KNOWN: &str = "mirror:PATH, remote:URL, zip:FILE or memory:[size=BYTES][,inodes=NUMBER]";
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Spec {
     Memory(Memory),
     /// `remote:URL`: what is behind a network service.
     Remote(Remote),
+    /// `zip:FILE`: an archive.
+    Zip(Zip),
 }
 
 /// What is behind a network service, and the options that were typed beside it.
@@ -41,6 +43,13 @@ pub(crate) struct Memory {
 pub(crate) struct Setting {
     pub(crate) name: String,
     pub(crate) value: String,
+}
+
+/// An archive, and how much of it may be held unpacked. `None` leaves it to the command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Zip {
+    pub(crate) archive: PathBuf,
+    pub(crate) cache_bytes_max: Option<u64>,
 }
 
 impl Setting {
@@ -69,6 +78,10 @@ impl Spec {
             b"mirror" => Ok(Spec::Mirror(rest.into())),
             b"memory" => Memory::parse(rest).map(Spec::Memory),
             b"remote" => Remote::parse(rest).map(Spec::Remote),
+            b"zip" if rest.is_empty() => {
+                Err("zip: needs the archive that it shows, as in zip:photos.zip".into())
+            }
+            b"zip" => Ok(Spec::Zip(Zip { archive: rest.into(), cache_bytes_max: None })),
             _ if scheme.contains(&b'/') => Err(without_scheme(typed)),
             _ => {
                 let scheme = OsStr::from_bytes(scheme).display();
@@ -79,12 +92,14 @@ impl Spec {
 
     /// The same with paths that do not depend on the working directory.
     pub(crate) fn absolute(self, working_directory: &Path) -> Spec {
+        let absolute = |path: PathBuf| {
+            let path = working_directory.join(path);
+            path::absolute(&path).unwrap_or(path)
+        };
         match self {
-            Spec::Mirror(source) => {
-                let source = working_directory.join(source);
-                Spec::Mirror(path::absolute(&source).unwrap_or(source))
-            }
+            Spec::Mirror(source) => Spec::Mirror(absolute(source)),
             Spec::Memory(_) | Spec::Remote(_) => self,
+            Spec::Zip(zip) => Spec::Zip(Zip { archive: absolute(zip.archive), ..zip }),
         }
     }
 
@@ -94,6 +109,7 @@ impl Spec {
             Spec::Mirror(_) => Err(format!("mirror: takes no options; leave {} out", setting.name)),
             Spec::Memory(memory) => memory.set(setting),
             Spec::Remote(remote) => remote.set(setting),
+            Spec::Zip(zip) => zip.set(setting),
         }
     }
 
@@ -103,6 +119,15 @@ impl Spec {
             Spec::Mirror(_) => "mirror",
             Spec::Memory(_) => "memory",
             Spec::Remote(_) => "remote",
+            Spec::Zip(_) => "zip",
+        }
+    }
+
+    /// Whether nothing can be changed in it, whatever the mount allows.
+    pub(crate) fn only_reads(&self) -> bool {
+        match self {
+            Spec::Mirror(_) | Spec::Memory(_) | Spec::Remote(_) => false,
+            Spec::Zip(_) => true,
         }
     }
 
@@ -114,6 +139,7 @@ impl Spec {
             Spec::Mirror(source) => text.push(source),
             Spec::Memory(memory) => text.push(memory.show()),
             Spec::Remote(remote) => text.push(remote.show()),
+            Spec::Zip(zip) => text.push(&zip.archive),
         }
         text
     }
@@ -188,6 +214,18 @@ impl Remote {
     }
 }
 
+impl Zip {
+    fn set(&mut self, Setting { name, value }: &Setting) -> Result<(), String> {
+        if name != "cache" {
+            return Err(format!("zip: takes no `{name}`; it takes cache=BYTES"));
+        }
+        if self.cache_bytes_max.replace(sizes::bytes(value)?).is_some() {
+            return Err("zip: was given cache= twice; keep one".into());
+        }
+        Ok(())
+    }
+}
+
 /// No scheme: perhaps a path, perhaps a forgotten colon.
 fn without_scheme(typed: &OsStr) -> String {
     let shown = typed.display();
@@ -195,6 +233,7 @@ fn without_scheme(typed: &OsStr) -> String {
         b"memory" => "memory needs a colon: write memory: or memory:size=512M".into(),
         b"mirror" => "mirror needs a colon and a directory, as in mirror:/srv/data".into(),
         b"remote" => "remote needs a colon and a URL, as in remote:https://example.org/data".into(),
+        b"zip" => "zip needs a colon and an archive, as in zip:photos.zip".into(),
         bytes if bytes.contains(&b'/') => {
             format!("`{shown}` does not say what serves it; to show that directory write mirror:{shown}")
         }
@@ -233,9 +272,27 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_takes_how_much_of_it_is_held() {
+        let mut spec = parse("zip:a.zip").expect("a spec");
+        let set = |spec: &mut Spec, typed: &str| spec.set(&Setting::parse(OsStr::new(typed)).expect(typed));
+        assert_eq!(set(&mut spec, "cache=1G"), Ok(()));
+        assert_eq!(spec, Spec::Zip(Zip { archive: "a.zip".into(), cache_bytes_max: Some(1 << 30) }));
+        assert!(spec.only_reads());
+        for (typed, way_out) in
+            [("cache=2G", "keep one"), ("size=1G", "it takes cache=BYTES"), ("cache", "512M")]
+        {
+            let error = set(&mut spec, typed).expect_err(typed);
+            assert!(error.contains(way_out), "{typed}: {error}");
+        }
+        assert!(Setting::parse(OsStr::new("=1")).is_err());
+    }
+
+    #[test]
     fn every_refusal_says_what_to_write_instead() {
         for (typed, way_out) in [
-            ("zip:photos.zip", "use mirror:PATH"),
+            ("tar:photos.tar", "use mirror:PATH"),
+            ("zip", "zip:photos.zip"),
+            ("zip:", "zip:photos.zip"),
             ("photos", "use mirror:PATH"),
             ("remote", "remote:https://example.org/data"),
             ("remote:/srv", "remote:https://example.org/data"),
@@ -267,6 +324,7 @@ mod tests {
             ("mirror:data/./x/", "mirror:/home/me/data/x/"),
             ("mirror:/srv/data", "mirror:/srv/data"),
             ("memory:", "memory:"),
+            ("zip:a,b.zip", "zip:/home/me/a,b.zip"),
             ("memory:inodes=7,size=2048M", "memory:size=2G,inodes=7"),
             ("remote:https://h/a@b", "remote:https://h/a@b"),
         ] {

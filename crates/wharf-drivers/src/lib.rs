@@ -14,7 +14,9 @@ pub mod progress;
 pub mod memory;
 #[cfg(feature = "mirror")]
 pub mod mirror;
-#[cfg(feature = "mirror")]
+#[cfg(any(feature = "mirror", feature = "zip"))]
 mod processors;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "zip")]
+pub mod zip;

@@ -20,7 +20,9 @@ pub(crate) fn run(plan: &plan::Info) -> Result<(), Failure> {
         Spec::Memory(size) => tell(plan, &drivers::memory::make(*size)),
         #[cfg(feature = "remote")]
         Spec::Remote(remote) => tell(plan, &drivers::remote::for_info(remote)?),
-        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote")))]
+        #[cfg(feature = "zip")]
+        Spec::Zip(zip) => tell(plan, &drivers::zip::open(zip)?),
+        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote", feature = "zip")))]
         spec => Err(drivers::left_out(spec)),
     }
 }

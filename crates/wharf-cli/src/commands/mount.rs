@@ -40,7 +40,13 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
             let defaults = fs.defaults();
             serve(fs, defaults, &plan, &ending)
         }
-        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote")))]
+        #[cfg(feature = "zip")]
+        Spec::Zip(zip) => {
+            let fs = drivers::zip::open(zip)?;
+            let defaults = fs.defaults();
+            serve(fs, defaults, &plan, &ending)
+        }
+        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote", feature = "zip")))]
         spec => Err(drivers::left_out(spec)),
     }
 }

@@ -1,7 +1,7 @@
 //! The file systems that can be mounted, each made from its spec. One file per driver; a driver that this
 //! command was built without is refused by name.
 
-#[cfg(not(any(feature = "memory", feature = "mirror", feature = "remote")))]
+#[cfg(not(any(feature = "memory", feature = "mirror", feature = "remote", feature = "zip")))]
 compile_error!("wharf mounts nothing without a driver: build it with at least one of its features");
 
 #[cfg(feature = "memory")]
@@ -10,13 +10,15 @@ pub(crate) mod memory;
 pub(crate) mod mirror;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;
+#[cfg(feature = "zip")]
+pub(crate) mod zip;
 
 use crate::failure::Failure;
 use crate::spec::Spec;
 
 /// The refusal of what was left out of this build.
 #[cfg_attr(
-    all(feature = "memory", feature = "mirror", feature = "remote"),
+    all(feature = "memory", feature = "mirror", feature = "remote", feature = "zip"),
     expect(dead_code, reason = "called where a driver is left out")
 )]
 pub(crate) fn left_out(spec: &Spec) -> Failure {

@@ -247,3 +247,31 @@ fn auto_unmount_frees_the_place_of_a_host_that_was_killed() {
     kill_process(room.host(), Signal::KILL).expect("it runs");
     eventually("the place is free", || !room.mounted());
 }
+
+#[test]
+fn an_archive_is_described_and_mounted_for_reading() {
+    let room = Room::new();
+    fs::write(room.at("source/file"), "some bytes").expect("written");
+    let zip = std::process::Command::new("zip")
+        .args(["-qr", "../it.zip", "."])
+        .current_dir(room.at("source"))
+        .status();
+    assert!(zip.expect("zip is installed").success());
+    let (spec, point) = (format!("zip:{}", room.at("it.zip")), room.point());
+    let told = wharf(&["info", &spec]).succeeded();
+    assert!(told.starts_with(&format!("{spec}\n  driver       zip\n")), "{told}");
+    assert!(told.contains("  files        1\n") && told.contains("  unpacked     10 bytes\n"), "{told}");
+    wharf(&["mount", &spec, &point, "--daemon", "--option", "cache=1M"]).succeeded();
+    assert_eq!(fs::read_to_string(room.at("point/file")).expect("read"), "some bytes");
+    let error = fs::write(room.at("point/file"), "x").expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem);
+    assert!(room.details().contains("for       reading"), "{}", room.details());
+    wharf(&["unmount", &point]).succeeded();
+    let sentence = wharf(&["mount", "zip:/missing.zip", &point]).failed(1);
+    assert!(sentence.starts_with("/missing.zip cannot be read (No such file"), "{sentence}");
+    let sentence = wharf(&["info", &format!("zip:{}", room.at("source/file"))]).failed(1);
+    assert!(
+        sentence.contains("is no zip archive that can be shown") && sentence.contains("unzip -t"),
+        "{sentence}"
+    );
+}

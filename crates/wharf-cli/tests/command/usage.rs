@@ -11,8 +11,8 @@ fn what_is_not_understood_ends_with_2_and_one_sentence() {
             "the following required arguments were not provided: <DIR>; see: wharf mount --help",
         ),
         (
-            &["mount", "zip:photos.zip", "/mnt"],
-            "`zip:` is no file system known here; use mirror:PATH, remote:URL or memory:[size=BYTES][,inodes=NUMBER]",
+            &["mount", "tar:photos.tar", "/mnt"],
+            "`tar:` is no file system known here; use mirror:PATH, remote:URL, zip:FILE or memory:[size=BYTES][,inodes=NUMBER]",
         ),
         (
             &["mount", "/srv/data", "/mnt"],

@@ -1,0 +1,366 @@
+//! The bytes of members while they are wanted: unpacked once, however many have them open, and within a limit.
+//!
+//! A *small* member is unpacked whole when it is first read, and nothing of it is given out before its checksum
+//! was found right. It goes when nobody has it open: the kernel keeps what it read. A *large* member
+//! is unpacked from the moment it is opened into [`Memory`], where its bytes are read as they come, all but the
+//! last ones, which wait for the checksum. When it is whole it stays, until others need the room.
+//!
+//! Everything slow happens on pools of threads: unpacking, and giving large memory back.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Waker};
+use std::thread::{available_parallelism, sleep};
+use std::time::Duration;
+
+use wharf::blocking::{Pool, PoolLimits};
+use wharf::error::Kind;
+use wharf::{Error, Filler, Memory};
+
+use crate::processors::Processors;
+
+use super::archive::{Archive, damaged};
+use super::index::{Index, Member, Number};
+use super::unpack::{Trouble, unpack};
+
+/// Up to this size a member is small.
+pub(super) const SMALL_BYTES_MAX: u64 = 1 << 20;
+/// Bytes at the end of a large member that nobody gets before its checksum was found right.
+pub(super) const HELD_BACK_BYTES: u64 = 128 << 10;
+/// How often, at the most, and how long memory waits to be the last to know of itself before it is given back.
+const GIVE_BACK_TRIES_MAX: u32 = 100;
+const GIVE_BACK_PAUSE: Duration = Duration::from_millis(1);
+
+/// An archive with its index, and what is unpacked of it.
+pub(super) struct Contents {
+    pub(super) archive: Archive,
+    pub(super) index: Index,
+    /// For what takes less time than waking another processor.
+    quick: Pool,
+    /// For what takes long: on any processor, beside whoever reads.
+    long: Pool,
+    bytes_max: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: u64,
+    /// Goes up with every use.
+    clock: u64,
+    small: HashMap<Number, Weak<Small>>,
+    large: HashMap<Number, Large>,
+    /// Members that are not what the archive says.
+    damaged: HashSet<Number>,
+}
+
+#[derive(Debug)]
+struct Large {
+    memory: Arc<Memory>,
+    opens: u32,
+    used: u64,
+}
+
+impl Contents {
+    pub(super) fn new(archive: Archive, index: Index, bytes_max: u64) -> Contents {
+        let threads = available_parallelism().map_or(2, usize::from).saturating_mul(2).max(4);
+        let limits = PoolLimits { threads_max: threads as u32, ..PoolLimits::default() };
+        Contents {
+            archive,
+            index,
+            quick: Pool::placed(PoolLimits::default(), Processors),
+            long: Pool::new(limits),
+            bytes_max,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Runs what is short and may block.
+    pub(super) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: impl FnOnce(&Contents) -> wharf::Result<T> + Send + 'static,
+    ) -> wharf::Result<T> {
+        let contents = self.clone();
+        self.quick.run(move || job(&contents)).await
+    }
+
+    /// The bytes of a small member or a link, all of them.
+    pub(super) fn whole(&self, number: Number, member: &Member) -> wharf::Result<Vec<u8>> {
+        self.check(number)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(member.size).unwrap_or(0));
+        let take = |block: &[u8]| {
+            bytes.extend_from_slice(block);
+            Ok(())
+        };
+        match unpack(&self.archive, member, take) {
+            Ok(()) => Ok(bytes),
+            Err(trouble) => Err(self.failed(number, trouble)),
+        }
+    }
+
+    /// Where the bytes of a stored member begin.
+    pub(super) fn stored(&self, number: Number, member: &Member) -> wharf::Result<u64> {
+        self.check(number)?;
+        let start = self.archive.data_start(member.header, member.packed).and_then(|start| {
+            let same = member.packed == member.size;
+            if same { Ok(start) } else { Err(damaged("it is stored, but its two lengths differ")) }
+        });
+        start.map_err(|error| self.failed(number, error.into()))
+    }
+
+    /// Opens a small member. Nothing is unpacked yet.
+    ///
+    /// # Errors
+    /// When it is known to be damaged, or there is no room for it.
+    pub(super) fn open_small(self: &Arc<Self>, number: Number, member: Member) -> wharf::Result<Arc<Small>> {
+        self.check(number)?;
+        let mut state = self.lock();
+        if let Some(small) = state.small.get(&number).and_then(Weak::upgrade) {
+            return Ok(small);
+        }
+        self.reserve(&mut state, number, member.size)?;
+        let small = Arc::new(Small { contents: self.clone(), number, member, step: Mutex::default() });
+        state.small.insert(number, Arc::downgrade(&small));
+        Ok(small)
+    }
+
+    /// Opens a large member, and has it unpacked if it is not.
+    ///
+    /// # Errors
+    /// As for small ones.
+    pub(super) fn open_large(self: &Arc<Self>, number: Number, member: Member) -> wharf::Result<OpenLarge> {
+        self.check(number)?;
+        let mut state = self.lock();
+        state.clock += 1;
+        let now = state.clock;
+        if let Some(large) = state.large.get_mut(&number) {
+            (large.opens, large.used) = (large.opens + 1, now);
+            return Ok(OpenLarge { contents: self.clone(), number, memory: large.memory.clone() });
+        }
+        self.reserve(&mut state, number, member.size)?;
+        let (memory, filler) = match Memory::new(member.size) {
+            Ok(made) => made,
+            Err(error) => {
+                state.bytes -= member.size;
+                return Err(error);
+            }
+        };
+        state.large.insert(number, Large { memory: memory.clone(), opens: 1, used: now });
+        drop(state);
+        let contents = self.clone();
+        // Not awaited: who reads waits for the bytes.
+        drop(self.long.run(move || {
+            contents.fill(number, &member, filler);
+            Ok(())
+        }));
+        Ok(OpenLarge { contents: self.clone(), number, memory })
+    }
+
+    fn fill(&self, number: Number, member: &Member, mut filler: Filler) {
+        let mut left = member.size.saturating_sub(HELD_BACK_BYTES);
+        let mut held_back = Vec::new();
+        let unpacked = unpack(&self.archive, member, |block| {
+            let now = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= now as u64;
+            held_back.extend_from_slice(&block[now..]);
+            filler.append(&block[..now])
+        });
+        let rest = unpacked.and_then(|()| filler.append(&held_back).map_err(Trouble::Failed));
+        match rest {
+            Ok(()) => {
+                if let Err(error) = filler.finish() {
+                    log::warn!("zip: {}: {error}", self.index.path(number));
+                }
+            }
+            // Nobody has it open any more.
+            Err(Trouble::Failed(error)) if error.kind() == Kind::Stale => {}
+            Err(trouble) => filler.fail(&self.failed(number, trouble)),
+        }
+    }
+
+    /// Makes an error of what went wrong with a member, tells the log, and remembers what will not get better.
+    fn failed(&self, number: Number, trouble: Trouble) -> Error {
+        let path = self.index.path(number);
+        match trouble {
+            Trouble::Damaged(error) => {
+                self.lock().damaged.insert(number);
+                log::warn!("zip: {path} is damaged: {error}");
+                Error::new(Kind::Io)
+            }
+            Trouble::Failed(error) => {
+                log::warn!("zip: {path} cannot be unpacked: {error}");
+                error
+            }
+        }
+    }
+
+    fn check(&self, number: Number) -> wharf::Result<()> {
+        // The log has been told when it was found.
+        if self.lock().damaged.contains(&number) { Err(Error::new(Kind::Io)) } else { Ok(()) }
+    }
+
+    /// Takes room for a member, that of others if need be.
+    fn reserve(&self, state: &mut State, number: Number, bytes: u64) -> wharf::Result<()> {
+        let fits = |state: &State| state.bytes.checked_add(bytes).is_some_and(|sum| sum <= self.bytes_max);
+        while bytes <= self.bytes_max && !fits(state) {
+            let unused = state.large.iter().filter(|(_, large)| large.opens == 0);
+            let Some((&oldest, _)) = unused.min_by_key(|(_, large)| large.used) else { break };
+            self.remove(state, oldest);
+        }
+        if fits(state) {
+            state.bytes += bytes;
+            return Ok(());
+        }
+        log::warn!(
+            "zip: {} has {bytes} bytes unpacked, for which there is no room beside what is open; \
+             the limit is {} bytes (option cache)",
+            self.index.path(number),
+            self.bytes_max
+        );
+        Err(Error::new(Kind::OutOfMemory))
+    }
+
+    fn remove(&self, state: &mut State, number: Number) {
+        let Some(Large { memory, .. }) = state.large.remove(&number) else { return };
+        state.bytes -= memory.len();
+        // Giving back a gigabyte takes a while, so whoever is the last to know of it should not be on a queue.
+        drop(self.long.run(move || {
+            for _ in 0..GIVE_BACK_TRIES_MAX {
+                if Arc::strong_count(&memory) == 1 {
+                    break;
+                }
+                sleep(GIVE_BACK_PAUSE);
+            }
+            Ok(())
+        }));
+    }
+
+    /// Bytes of all that is unpacked or being unpacked.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contents").field("archive", &self.archive).finish_non_exhaustive()
+    }
+}
+
+/// A small member that somebody has open.
+#[derive(Debug)]
+pub(super) struct Small {
+    contents: Arc<Contents>,
+    number: Number,
+    member: Member,
+    step: Mutex<Step>,
+}
+
+#[derive(Debug, Default)]
+enum Step {
+    #[default]
+    Packed,
+    /// And who waits.
+    Unpacking(Vec<Waker>),
+    Unpacked(Arc<[u8]>),
+    Failed(Kind),
+}
+
+impl Small {
+    /// Its bytes, unpacked now if nobody has asked before.
+    pub(super) async fn bytes(self: &Arc<Self>) -> wharf::Result<Arc<[u8]>> {
+        poll_fn(|cx| {
+            let mut step = self.lock();
+            match &mut *step {
+                Step::Unpacked(bytes) => return Poll::Ready(Ok(bytes.clone())),
+                Step::Failed(kind) => return Poll::Ready(Err(Error::new(*kind))),
+                Step::Unpacking(waiting) => {
+                    if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                        waiting.push(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                Step::Packed => *step = Step::Unpacking(vec![cx.waker().clone()]),
+            }
+            drop(step);
+            let job = Job(self.clone());
+            // Not awaited: several may wait for it.
+            drop(self.contents.quick.run(move || {
+                job.run();
+                Ok(())
+            }));
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Step> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, step: Step) {
+        let before = std::mem::replace(&mut *self.lock(), step);
+        if let Step::Unpacking(waiting) = before {
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let mut state = self.contents.lock();
+        state.bytes -= self.member.size;
+        // Another may have been opened meanwhile.
+        if state.small.get(&self.number).is_some_and(|small| small.strong_count() == 0) {
+            state.small.remove(&self.number);
+        }
+    }
+}
+
+/// The unpacking of a small member. However it ends, nobody waits for ever.
+struct Job(Arc<Small>);
+
+impl Job {
+    fn run(self) {
+        let small = &self.0;
+        small.end(match small.contents.whole(small.number, &small.member) {
+            Ok(bytes) => Step::Unpacked(bytes.into()),
+            Err(error) => Step::Failed(error.kind()),
+        });
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if matches!(*self.0.lock(), Step::Unpacking(_)) {
+            self.0.end(Step::Failed(Kind::Io));
+        }
+    }
+}
+
+/// A large member that somebody has open.
+#[derive(Debug)]
+pub(super) struct OpenLarge {
+    contents: Arc<Contents>,
+    number: Number,
+    pub(super) memory: Arc<Memory>,
+}
+
+impl Drop for OpenLarge {
+    fn drop(&mut self) {
+        let mut state = self.contents.lock();
+        let Some(large) = state.large.get_mut(&self.number) else { return };
+        large.opens -= 1;
+        // What is not whole is of no use to anybody, and stops being unpacked.
+        if large.opens == 0 && !large.memory.is_complete() {
+            self.contents.remove(&mut state, self.number);
+        }
+    }
+}
