@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 
 use libc::c_int;
 
+use crate::hidden::NUMBERS;
+
 /// Which file this is, as long as anybody has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -80,6 +82,24 @@ fn seek(descriptor: c_int, by: i64) -> Option<u64> {
     // SAFETY: it takes no pointer.
     let to = unsafe { libc::lseek64(descriptor, by, libc::SEEK_CUR) };
     u64::try_from(to).ok()
+}
+
+/// Which of the numbers from `first` on are open, as bits. `None` where a process may have only a few.
+pub(crate) fn open_numbers(first: c_int) -> Option<[u64; NUMBERS / 64]> {
+    let ask = |at: usize| libc::pollfd { fd: first + at as c_int, events: 0, revents: 0 };
+    let mut asked: [libc::pollfd; NUMBERS] = std::array::from_fn(ask);
+    // SAFETY: there are as many as it says, and nothing is waited for.
+    let told = unsafe { libc::poll(asked.as_mut_ptr(), NUMBERS as libc::nfds_t, 0) };
+    if told < 0 {
+        return None;
+    }
+    let mut open = [0; NUMBERS / 64];
+    for (at, asked) in asked.iter().enumerate() {
+        if asked.revents & libc::POLLNVAL == 0 {
+            open[at / 64] |= 1 << (at % 64);
+        }
+    }
+    Some(open)
 }
 
 /// Reads from the file itself.

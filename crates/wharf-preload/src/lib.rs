@@ -26,6 +26,7 @@ mod calls;
 mod evidence;
 mod guard;
 mod heap;
+mod hidden;
 mod kernel;
 mod reading;
 mod report;

@@ -7,6 +7,7 @@ use libc::c_int;
 
 use crate::guard;
 use crate::heap::HEAP;
+use crate::hidden;
 use crate::kernel::{self, About};
 use crate::report;
 use crate::settings;
@@ -162,29 +163,45 @@ fn consider(descriptor: c_int, times: u32) {
     if !wanted {
         return;
     }
-    let Some(source) = guard::uncancelled(|| source::attach(descriptor, identity.device)) else { return };
+    let Some(source) =
+        guard::uncancelled(|| hidden::remember(|| source::attach(descriptor, identity.device)))
+    else {
+        return;
+    };
     report::attached();
     table::enter(descriptor, Attached { identity, source, next: AtomicU64::new(u64::MAX) });
 }
 
-/// Whether anything is known of a number that a close has to undo.
+/// Whether a close of this number has something to undo.
 #[inline]
 pub(crate) fn is_known(descriptor: c_int) -> bool {
-    !matches!(table::hint(descriptor), None | Some(Hint::Seen(0)))
+    !matches!(table::hint(descriptor), None | Some(Hint::Seen(0))) || hidden::is_among(descriptor, descriptor)
 }
 
 /// Forgets a number: it is closed, or stands for something else.
 pub(crate) fn forget(descriptor: c_int) {
     match table::hint(descriptor) {
-        Some(Hint::Attached(_)) => forget_all(descriptor.cast_unsigned(), descriptor.cast_unsigned()),
-        _ => table::set(descriptor, Hint::Seen(0)),
+        Some(Hint::Seen(_) | Hint::Kernels) if !hidden::is_among(descriptor, descriptor) => {
+            table::set(descriptor, Hint::Seen(0));
+        }
+        _ => forget_all(descriptor.cast_unsigned(), descriptor.cast_unsigned()),
     }
 }
 
 /// Forgets the numbers from `first` to `last`.
 pub(crate) fn forget_all(first: u32, last: u32) {
     // A child of vfork has its parent's memory and closes descriptors of its own.
-    if start::is_owner() {
-        guard::uncancelled(|| table::forget_all(first, last));
+    if !start::is_owner() {
+        return;
     }
+    guard::uncancelled(|| {
+        let number = |number: u32| c_int::try_from(number).unwrap_or(c_int::MAX);
+        if hidden::is_among(number(first), number(last)) {
+            // With the last file of a host its socket is closed.
+            table::forget_all(0, u32::MAX);
+            hidden::forget();
+        } else {
+            table::forget_all(first, last);
+        }
+    });
 }
