@@ -181,3 +181,43 @@ fn memory_that_is_not_of_channels_is_refused() {
     assert!(channels.host(2).is_none() && channels.host(usize::MAX).is_none());
     assert!(Channels::create(usize::MAX).is_err());
 }
+
+/// What a fuzzer does at length, for a moment: any bytes in the memory that the client may write, at any time.
+#[test]
+fn any_bytes_of_a_client_do_no_harm() {
+    use std::os::unix::fs::FileExt;
+    let mut seed = 1u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut found_out = 0;
+    for _ in 0..300 {
+        let channels = Channels::create(1).unwrap();
+        let mut host = channels.host(0).unwrap();
+        let requests = std::fs::File::from(channels.hand_out().unwrap().0);
+        let mut owed = Vec::new();
+        for _ in 0..50 {
+            let place = [0, random(40), random(1024)][random(3) as usize] * WORD_BYTES;
+            let word = [random(u64::MAX), 1 << random(64), 0][random(3) as usize];
+            requests.write_at(&word.to_ne_bytes(), place).unwrap();
+            match random(4) {
+                0 => match host.take() {
+                    Some(bits) => owed.extend(host.requests(bits)),
+                    None => {
+                        found_out += 1;
+                        break;
+                    }
+                },
+                1 if !owed.is_empty() => {
+                    let request = owed.swap_remove(random(owed.len() as u64) as usize);
+                    host.answer(request.taken, request.body);
+                }
+                2 => host.ring(),
+                _ => drop(Sleep::begin(std::iter::once(&host))),
+            }
+            assert_eq!(owed.len(), host.busy() as usize);
+        }
+    }
+    assert!(found_out > 10, "{found_out}");
+}

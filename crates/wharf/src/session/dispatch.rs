@@ -193,7 +193,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 }
                 let opened = opened?;
                 if writes_memory(&opened, op.flags) {
-                    return Err(self.refuse_writing(cx, opened, op.flags).await);
+                    return Err(Box::pin(self.refuse_writing(cx, opened, op.flags)).await);
                 }
                 Ok(Reply::Opened(self.opened(id, false, op.flags, opened, asker)))
             }
@@ -205,7 +205,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let flags = op.flags;
                 let created = fs.create(cx, &node, op).await?;
                 if writes_memory(&created.opened, flags) {
-                    return Err(self.refuse_writing(cx, created.opened, flags).await);
+                    return Err(Box::pin(self.refuse_writing(cx, created.opened, flags)).await);
                 }
                 let created = self.created(flags, created, asker)?;
                 if let (Reply::Created(entry, _), true) = (&created, flags.contains(op::OpenFlags::TRUNCATE))
@@ -218,7 +218,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let flags = op.flags;
                 let created = fs.tmpfile(cx, &node, op).await?;
                 if writes_memory(&created.opened, flags) {
-                    return Err(self.refuse_writing(cx, created.opened, flags).await);
+                    return Err(Box::pin(self.refuse_writing(cx, created.opened, flags)).await);
                 }
                 self.created(flags, created, asker)
             }
@@ -403,7 +403,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     /// What the author opened is not opened after all.
     async fn refuse_writing(&self, cx: &Context, opened: Opened<F::File>, flags: op::OpenFlags) -> Error {
         let op = op::Release { flags, owner: None, unlock_flock: false };
-        Box::pin(self.fs.release(cx, &opened.file, op)).await;
+        self.fs.release(cx, &opened.file, op).await;
         Error::read_only()
     }
 
