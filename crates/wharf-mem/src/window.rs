@@ -149,6 +149,13 @@ impl<'a> Data<'a> {
         Data { span, range }
     }
 
+    /// A part of the bytes, as far as `range` lies inside.
+    pub fn part(&self, range: Range<usize>) -> Data<'a> {
+        let end = self.range.start + range.end.min(self.range.len());
+        let start = self.range.start.saturating_add(range.start).min(end);
+        Data { span: self.span, range: start..end }
+    }
+
     /// Takes the bytes along to another thread or into an I/O, without a copy.
     ///
     /// Until the result is dropped the payload is not used for another request.
@@ -236,6 +243,18 @@ mod tests {
         first.put(b"aaaaaaa");
         second.put(b"bbbbbbb");
         assert_eq!(&*lease.data(6).unwrap(), b"aaaabb");
+    }
+
+    #[test]
+    fn a_part_of_data_ends_where_the_data_ends() {
+        let mut payload = Payload::anonymous(4096).unwrap();
+        let mut lease = payload.lease().unwrap();
+        lease.window(8).unwrap().put(b"01234567");
+        let data = lease.data(6).unwrap();
+        assert_eq!(&*data.part(2..4), b"23");
+        assert_eq!(&*data.part(2..4).part(1..9), b"3");
+        assert_eq!(&*data.part(4..usize::MAX), b"45");
+        assert!(data.part(7..9).is_empty() && data.part(usize::MAX..usize::MAX).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use wharf_mem::{Data, OwnedData, OwnedWindow, Window};
+use wharf_mem::{Data, Lease, OwnedData, OwnedWindow, Payload, Window};
 
 use crate::context::Host;
 use crate::error::{Error, Result};
@@ -62,6 +62,51 @@ impl Io<'_> {
             Some(result) => Ok(result?),
             None => Err(Error::io("waiting for an I/O that the queue gave up")),
         }
+    }
+}
+
+/// Memory of an author's own for I/O: whole pages, so that any disc's alignment is met.
+#[derive(Debug)]
+pub struct Buffer {
+    lease: Lease,
+    _payload: Payload,
+}
+
+impl Buffer {
+    /// At least `len` bytes, all zero.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn new(len: usize) -> Result<Buffer> {
+        let mut payload = Payload::anonymous(len)?;
+        let lease = payload.lease().ok_or(Error::io("taking fresh memory"))?;
+        Ok(Buffer { lease, _payload: payload })
+    }
+
+    /// Bytes that fit.
+    pub fn len(&self) -> usize {
+        self.lease.len()
+    }
+
+    /// True if nothing fits.
+    pub fn is_empty(&self) -> bool {
+        self.lease.is_empty()
+    }
+
+    /// The first `len` bytes to fill, by an I/O or otherwise.
+    ///
+    /// # Errors
+    /// While an I/O that nobody waits for any more still uses the buffer.
+    pub fn window(&mut self, len: usize) -> Result<Window<'_>> {
+        self.lease.window(len).ok_or(Error::io("using memory that an I/O was left with"))
+    }
+
+    /// The first `len` bytes to read, by an I/O or otherwise.
+    ///
+    /// # Errors
+    /// While an I/O that nobody waits for any more still uses the buffer.
+    pub fn data(&mut self, len: usize) -> Result<Data<'_>> {
+        self.lease.data(len).ok_or(Error::io("using memory that an I/O was left with"))
     }
 }
 
