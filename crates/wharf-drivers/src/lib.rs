@@ -10,6 +10,8 @@
 pub mod info;
 pub mod progress;
 
+#[cfg(feature = "fat")]
+pub mod fat;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "mirror")]
