@@ -70,6 +70,10 @@ bitflags! {
         const HANDLES = 1 << 28;
         /// Who waits for a byte-range lock in a circle is told so; POSIX leaves that open.
         const LOCKS_DEADLOCK = 1 << 29;
+        /// Every change moves the times it should, within a hundredth of a second or so.
+        const TIMES_FINE = 1 << 30;
+        /// Permission bits are kept.
+        const MODES = 1 << 31;
     }
 }
 

@@ -61,12 +61,15 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = limits::help())]
 pub(crate) struct Mount {
-    /// What to mount: mirror:PATH, remote:URL, zip:FILE or memory:size=BYTES,inodes=NUMBER
+    /// What to mount: mirror:PATH, fat:IMAGE, remote:URL, zip:FILE or memory:size=BYTES,inodes=NUMBER
     ///
     /// mirror:PATH shows the directory PATH as it is, with everything that is done to it.
     ///
     /// memory: is a new file system in memory, whose contents go when it is unmounted. size=512M limits the
     /// bytes that it holds, inodes=1000 the number of files and directories.
+    ///
+    /// fat:IMAGE is the FAT volume in an image or on a device; behind IMAGE may stand @OFFSET in bytes or #PARTITION.
+    /// It is read only unless --option write is given.
     ///
     /// remote:URL is what is behind a service: https, http, webdavs, webdav, s3, ftps, ftp or file. Passwords
     /// come from WHARF_REMOTE_PASSWORD or a file named by --option credentials=FILE, never from the URL.

@@ -6,10 +6,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
+mod fat;
+
 use crate::sizes;
 
+pub(crate) use fat::{Fat, Part};
+
 /// The schemes, for help and errors.
-pub(crate) const KNOWN: &str = "mirror:PATH, remote:URL, zip:FILE or memory:[size=BYTES][,inodes=NUMBER]";
+pub(crate) const KNOWN: &str =
+    "mirror:PATH, fat:IMAGE[@OFFSET|#PARTITION], remote:URL, zip:FILE or memory:[size=BYTES][,inodes=NUMBER]";
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub(crate) enum Spec {
     Mirror(PathBuf),
     /// `memory:`: a new file system in memory.
     Memory(Memory),
+    /// `fat:IMAGE`: a FAT volume on a device or in an image.
+    Fat(Fat),
     /// `remote:URL`: what is behind a network service.
     Remote(Remote),
     /// `zip:FILE`: an archive.
@@ -77,6 +84,7 @@ impl Spec {
             }
             b"mirror" => Ok(Spec::Mirror(rest.into())),
             b"memory" => Memory::parse(rest).map(Spec::Memory),
+            b"fat" => Fat::parse(rest).map(Spec::Fat),
             b"remote" => Remote::parse(rest).map(Spec::Remote),
             b"zip" if rest.is_empty() => {
                 Err("zip: needs the archive that it shows, as in zip:photos.zip".into())
@@ -98,6 +106,7 @@ impl Spec {
         };
         match self {
             Spec::Mirror(source) => Spec::Mirror(absolute(source)),
+            Spec::Fat(fat) => Spec::Fat(fat.absolute(working_directory)),
             Spec::Memory(_) | Spec::Remote(_) => self,
             Spec::Zip(zip) => Spec::Zip(Zip { archive: absolute(zip.archive), ..zip }),
         }
@@ -108,6 +117,7 @@ impl Spec {
         match self {
             Spec::Mirror(_) => Err(format!("mirror: takes no options; leave {} out", setting.name)),
             Spec::Memory(memory) => memory.set(setting),
+            Spec::Fat(fat) => fat.set(setting),
             Spec::Remote(remote) => remote.set(setting),
             Spec::Zip(zip) => zip.set(setting),
         }
@@ -118,6 +128,7 @@ impl Spec {
         match self {
             Spec::Mirror(_) => "mirror",
             Spec::Memory(_) => "memory",
+            Spec::Fat(_) => "fat",
             Spec::Remote(_) => "remote",
             Spec::Zip(_) => "zip",
         }
@@ -138,6 +149,7 @@ impl Spec {
         match self {
             Spec::Mirror(source) => text.push(source),
             Spec::Memory(memory) => text.push(memory.show()),
+            Spec::Fat(fat) => text.push(fat.show()),
             Spec::Remote(remote) => text.push(remote.show()),
             Spec::Zip(zip) => text.push(&zip.archive),
         }
@@ -231,6 +243,7 @@ fn without_scheme(typed: &OsStr) -> String {
     let shown = typed.display();
     match typed.as_bytes() {
         b"memory" => "memory needs a colon: write memory: or memory:size=512M".into(),
+        b"fat" => "fat needs a colon and an image or a device, as in fat:card.img".into(),
         b"mirror" => "mirror needs a colon and a directory, as in mirror:/srv/data".into(),
         b"remote" => "remote needs a colon and a URL, as in remote:https://example.org/data".into(),
         b"zip" => "zip needs a colon and an archive, as in zip:photos.zip".into(),
@@ -305,6 +318,8 @@ mod tests {
             ("memory", "memory:size=512M"),
             ("mirror", "mirror:/srv/data"),
             ("mirror:", "mirror:/srv/data"),
+            ("fat", "fat:card.img"),
+            ("fat:", "fat:card.img"),
             ("memory:colour=red", "it takes size=BYTES and inodes=NUMBER"),
             ("memory:size", "512M"),
             ("memory:size=big", "512M"),
@@ -325,6 +340,7 @@ mod tests {
             ("mirror:/srv/data", "mirror:/srv/data"),
             ("memory:", "memory:"),
             ("zip:a,b.zip", "zip:/home/me/a,b.zip"),
+            ("fat:card.img#1", "fat:/home/me/card.img#1"),
             ("memory:inodes=7,size=2048M", "memory:size=2G,inodes=7"),
             ("remote:https://h/a@b", "remote:https://h/a@b"),
         ] {

@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
     case!(a_hundred_levels_work),
     case!(a_directory_can_be_synced),
     case!(a_name_can_be_used_again_at_once),
-    case!(the_times_of_a_directory_tell_of_its_entries),
+    case!(the_times_of_a_directory_tell_of_its_entries, TIMES_FINE),
 ];
 
 fn open(dir: &Dir) -> File {

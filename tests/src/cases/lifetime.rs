@@ -20,10 +20,10 @@ use crate::{
 
 pub(super) const CASES: &[Case] = &[
     case!(an_unlinked_file_is_read_and_written_while_open),
-    case!(an_unlinked_file_can_be_changed_through_its_descriptor),
+    case!(an_unlinked_file_can_be_changed_through_its_descriptor, MODES),
     case!(an_unlinked_file_can_be_opened_again_through_proc),
     case!(an_unlinked_file_has_no_links),
-    case!(an_unlinked_file_is_apart_from_a_new_one_of_its_name),
+    case!(an_unlinked_file_is_apart_from_a_new_one_of_its_name, MODES),
     case!(an_unlinked_file_gives_back_its_space_when_closed),
     case!(many_unlinked_files_live_beside_each_other),
     case!(a_file_outlives_its_directory),

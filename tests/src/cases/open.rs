@@ -14,8 +14,8 @@ use super::{Case, case};
 use crate::dir::{Dir, must_fail, read_at, size, write_at};
 
 pub(super) const CASES: &[Case] = &[
-    case!(o_creat_makes_an_empty_file_with_the_mode_less_the_umask),
-    case!(o_creat_leaves_an_existing_file_as_it_is),
+    case!(o_creat_makes_an_empty_file_with_the_mode_less_the_umask, MODES),
+    case!(o_creat_leaves_an_existing_file_as_it_is, MODES),
     case!(o_excl_fails_if_the_name_exists),
     case!(o_excl_fails_on_a_dangling_link, SYMLINKS),
     case!(o_creat_follows_a_dangling_link, SYMLINKS),
@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
     case!(o_path_and_nofollow_open_the_link_itself, SYMLINKS),
     case!(a_descriptor_for_reading_does_not_write),
     case!(a_descriptor_for_writing_does_not_read),
-    case!(a_new_file_with_mode_0_can_be_written_through_its_first_descriptor),
+    case!(a_new_file_with_mode_0_can_be_written_through_its_first_descriptor, MODES),
     case!(a_missing_file_is_not_found),
     case!(o_sync_and_o_dsync_write),
     case!(o_noatime_reads),

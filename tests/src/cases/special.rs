@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     case!(a_fifo_without_a_reader_refuses_a_hasty_writer, SPECIAL),
     case!(a_socket_carries_bytes, SPECIAL),
     case!(special_files_are_renamed_linked_and_removed, SPECIAL | LINKS),
-    case!(mknod_makes_plain_files),
+    case!(mknod_makes_plain_files, MODES),
     case!(a_device_is_the_device, DEVICES),
     case!(device_numbers_are_kept, DEVICES),
     case!(a_temporary_file_has_no_name, TMPFILE),

@@ -1,13 +1,14 @@
 //! Drivers, mounted over a transport for one test.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use wharf_drivers::{memory, mirror, remote};
+use wharf_drivers::{fat, memory, mirror, remote};
 use wharf_fuse::mount::{Allow, Error, Mode, Options};
 use wharf_fuse::{Mount, Transport, Volume};
 use wharf_tests::needs::Needs;
@@ -20,6 +21,8 @@ pub(crate) enum Driver {
     Memory,
     Mirror,
     MirrorWithoutPassthrough,
+    /// On an image of FAT32.
+    Fat,
     /// Of a local directory in the role of a service.
     Remote,
 }
@@ -33,9 +36,19 @@ impl Driver {
         match self {
             Driver::Memory => Needs::EXT4 - kernel,
             Driver::Mirror | Driver::MirrorWithoutPassthrough => Needs::EXT4 - kernel,
+            Driver::Fat => {
+                let locks = Needs::LOCKS | Needs::LOCKS_DEADLOCK | Needs::FLOCK;
+                Needs::WRITE | locks | Needs::MMAP | Needs::DIRECT | Needs::RENAME_NOREPLACE
+            }
             // What services have in common, and what the kernel keeps by itself.
             Driver::Remote => {
-                Needs::WRITE | Needs::LOCKS | Needs::LOCKS_DEADLOCK | Needs::FLOCK | Needs::MMAP
+                Needs::WRITE
+                    | Needs::LOCKS
+                    | Needs::LOCKS_DEADLOCK
+                    | Needs::FLOCK
+                    | Needs::MMAP
+                    | Needs::TIMES_FINE
+                    | Needs::MODES
             }
         }
     }
@@ -90,6 +103,13 @@ impl Mounted {
                 let mount = Mount::new(mirror, options).transport(transport).defaults(defaults);
                 mount.passthrough(passthrough).at(point.path())
             }
+            Driver::Fat => {
+                let image = image(backing.path());
+                let wanted = fat::Options { write: true, ..fat::Options::default() };
+                let fat = fat::Fat::open(&image, fat::Part::Whole, wanted).expect("a volume");
+                let defaults = fat.defaults();
+                Mount::new(fat, options).transport(transport).defaults(defaults).at(point.path())
+            }
             Driver::Remote => {
                 let mut location = remote::Location::parse(&format!("file://{}", backing.path().display()));
                 let location = location.as_mut().expect("a URL");
@@ -117,6 +137,13 @@ impl Mounted {
         self.volume.as_ref().expect("mounted until dropped")
     }
 
+    /// What a program that checks volumes says of the image when the mount has ended.
+    pub(crate) fn expect_clean_image(&self) {
+        let checked = Command::new("fsck.fat").arg("-n").arg(self.backing.path().join("image")).output();
+        let checked = checked.expect("fsck.fat runs; install dosfstools");
+        assert!(checked.status.success(), "fsck.fat: {}", String::from_utf8_lossy(&checked.stdout));
+    }
+
     /// Unmounts, which must work; in a while, if a program elsewhere looks at every mount of the machine just now.
     pub(crate) fn end(&self) {
         until("a clean unmount", Duration::from_secs(10), || match self.volume().unmount(Mode::Clean) {
@@ -125,6 +152,17 @@ impl Mounted {
             Err(error) => panic!("unmounting what nobody uses any more: {error}"),
         });
     }
+}
+
+/// A new volume of FAT32, in a file that takes only what is written to it.
+fn image(directory: &Path) -> PathBuf {
+    let image = directory.join("image");
+    let file = File::create(&image).expect("a file");
+    file.set_len(600 << 20).expect("to make it long");
+    let made = Command::new("mkfs.fat").args(["-F", "32", "-s", "8"]).arg(&image).output();
+    let made = made.expect("mkfs.fat runs; install dosfstools");
+    assert!(made.status.success(), "mkfs.fat: {}", String::from_utf8_lossy(&made.stderr));
+    image
 }
 
 /// Cases that act as another user must be able to get there.

@@ -58,6 +58,24 @@ fn cases_hold_on_a_mirror_that_nothing_is_passed_through_for() {
     }
 }
 
+fn cases_hold_on_fat(transport: Transport) {
+    let mounted = Mounted::new(Driver::Fat, transport);
+    let report = cases::run_some(mounted.path(), Driver::Fat.offers(), |case| Driver::Fat.is_asked(case));
+    report.expect_clean();
+    mounted.end();
+    mounted.expect_clean_image();
+}
+
+#[test]
+fn cases_hold_on_fat_over_dev() {
+    cases_hold_on_fat(Transport::Dev);
+}
+
+#[test]
+fn cases_hold_on_fat_over_uring() {
+    cases_hold_on_fat(Transport::Uring);
+}
+
 #[test]
 #[ignore = "builds pjdfstest; run it with --include-ignored"]
 fn pjdfstest_finds_nothing_that_it_does_not_find_on_ext4() {

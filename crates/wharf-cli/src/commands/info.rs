@@ -18,11 +18,19 @@ pub(crate) fn run(plan: &plan::Info) -> Result<(), Failure> {
         Spec::Mirror(source) => tell(plan, &drivers::mirror::for_info(source)?),
         #[cfg(feature = "memory")]
         Spec::Memory(size) => tell(plan, &drivers::memory::make(*size)),
+        #[cfg(feature = "fat")]
+        Spec::Fat(fat) => tell(plan, &drivers::fat::for_info(fat)?),
         #[cfg(feature = "remote")]
         Spec::Remote(remote) => tell(plan, &drivers::remote::for_info(remote)?),
         #[cfg(feature = "zip")]
         Spec::Zip(zip) => tell(plan, &drivers::zip::open(zip)?),
-        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote", feature = "zip")))]
+        #[cfg(not(all(
+            feature = "fat",
+            feature = "memory",
+            feature = "mirror",
+            feature = "remote",
+            feature = "zip"
+        )))]
         spec => Err(drivers::left_out(spec)),
     }
 }

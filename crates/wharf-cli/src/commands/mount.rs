@@ -34,6 +34,12 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
         }
         #[cfg(feature = "memory")]
         Spec::Memory(size) => serve(drivers::memory::make(*size), Defaults::default(), &plan, &ending),
+        #[cfg(feature = "fat")]
+        Spec::Fat(fat) => {
+            let fs = drivers::fat::for_mount(fat, &plan)?;
+            let defaults = fs.defaults();
+            serve(fs, defaults, &plan, &ending)
+        }
         #[cfg(feature = "remote")]
         Spec::Remote(remote) => {
             let fs = drivers::remote::for_mount(remote, &plan)?;
@@ -46,7 +52,13 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
             let defaults = fs.defaults();
             serve(fs, defaults, &plan, &ending)
         }
-        #[cfg(not(all(feature = "memory", feature = "mirror", feature = "remote", feature = "zip")))]
+        #[cfg(not(all(
+            feature = "fat",
+            feature = "memory",
+            feature = "mirror",
+            feature = "remote",
+            feature = "zip"
+        )))]
         spec => Err(drivers::left_out(spec)),
     }
 }

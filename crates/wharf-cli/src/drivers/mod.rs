@@ -1,9 +1,17 @@
 //! The file systems that can be mounted, each made from its spec. One file per driver; a driver that this
 //! command was built without is refused by name.
 
-#[cfg(not(any(feature = "memory", feature = "mirror", feature = "remote", feature = "zip")))]
+#[cfg(not(any(
+    feature = "fat",
+    feature = "memory",
+    feature = "mirror",
+    feature = "remote",
+    feature = "zip"
+)))]
 compile_error!("wharf mounts nothing without a driver: build it with at least one of its features");
 
+#[cfg(feature = "fat")]
+pub(crate) mod fat;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "mirror")]
@@ -18,7 +26,7 @@ use crate::spec::Spec;
 
 /// The refusal of what was left out of this build.
 #[cfg_attr(
-    all(feature = "memory", feature = "mirror", feature = "remote", feature = "zip"),
+    all(feature = "fat", feature = "memory", feature = "mirror", feature = "remote", feature = "zip"),
     expect(dead_code, reason = "called where a driver is left out")
 )]
 pub(crate) fn left_out(spec: &Spec) -> Failure {
