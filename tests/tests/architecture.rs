@@ -21,7 +21,7 @@ const CRATES: [(&str, &[&str]); 8] = [
 ];
 
 /// Modules that must not know others of their crate.
-const MODULES: [(&str, &str, &[&str]); 15] = [
+const MODULES: [(&str, &str, &[&str]); 16] = [
     ("wharf", "session", &["blocking", "path", "testing"]),
     ("wharf", "blocking", &["path", "testing"]),
     ("wharf", "path", &["testing"]),
@@ -30,13 +30,14 @@ const MODULES: [(&str, &str, &[&str]); 15] = [
     ("wharf-fuse", "device", &["wire", "mount", "dev", "uring", "serve", "volume", "builder"]),
     ("wharf-fuse", "dev", &["uring", "mount", "serve", "volume", "builder"]),
     ("wharf-fuse", "uring", &["dev", "mount", "serve", "volume", "builder"]),
-    ("wharf-drivers", "memory", &["mirror", "remote", "zip"]),
-    ("wharf-drivers", "mirror", &["memory", "remote", "zip"]),
-    ("wharf-drivers", "remote", &["memory", "mirror", "processors", "zip"]),
-    ("wharf-drivers", "zip", &["memory", "mirror", "remote"]),
-    ("wharf-drivers", "info", &["memory", "mirror", "remote", "zip"]),
-    ("wharf-drivers", "progress", &["memory", "mirror", "remote", "zip"]),
-    ("wharf-drivers", "processors", &["memory", "mirror", "remote", "zip"]),
+    ("wharf-drivers", "fat", &["memory", "mirror", "processors", "remote", "zip"]),
+    ("wharf-drivers", "memory", &["fat", "mirror", "remote", "zip"]),
+    ("wharf-drivers", "mirror", &["fat", "memory", "remote", "zip"]),
+    ("wharf-drivers", "remote", &["fat", "memory", "mirror", "processors", "zip"]),
+    ("wharf-drivers", "zip", &["fat", "memory", "mirror", "remote"]),
+    ("wharf-drivers", "info", &["fat", "memory", "mirror", "remote", "zip"]),
+    ("wharf-drivers", "progress", &["fat", "memory", "mirror", "remote", "zip"]),
+    ("wharf-drivers", "processors", &["fat", "memory", "mirror", "remote", "zip"]),
 ];
 
 /// Modules that know no other of their crate.

@@ -138,6 +138,7 @@ impl Spec {
     pub(crate) fn only_reads(&self) -> bool {
         match self {
             Spec::Mirror(_) | Spec::Memory(_) | Spec::Remote(_) => false,
+            Spec::Fat(fat) => !fat.write,
             Spec::Zip(_) => true,
         }
     }

@@ -275,3 +275,34 @@ fn an_archive_is_described_and_mounted_for_reading() {
         "{sentence}"
     );
 }
+
+#[test]
+fn a_fat_image_is_described_read_and_with_the_option_written() {
+    let room = Room::new();
+    let image = room.at("card.img");
+    fs::File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("an image");
+    let tool = |name: &str, arguments: &[&str]| {
+        let ran = std::process::Command::new(name).args(arguments).arg(&image).output();
+        ran.unwrap_or_else(|error| panic!("{name} of dosfstools: {error}"))
+    };
+    assert!(tool("mkfs.fat", &["-F", "16", "-s", "4", "-n", "MY CARD"]).status.success());
+    let (spec, point) = (format!("fat:{image}"), room.point());
+    let told = wharf(&["info", &spec]).succeeded();
+    assert!(told.starts_with(&format!("{spec}\n  driver      fat\n")), "{told}");
+    assert!(told.contains("FAT16\n") && told.contains("MY CARD\n"), "{told}");
+    let mount = |more: &[&str]| {
+        let arguments = [&["mount", &spec, &point, "--daemon"], more].concat();
+        wharf(&arguments).succeeded();
+    };
+    mount(&["-o", "write"]);
+    fs::write(room.at("point/A file.txt"), "some bytes").expect("it can be written");
+    wharf(&["unmount", &point]).succeeded();
+    assert!(tool("fsck.fat", &["-n"]).status.success());
+    mount(&[]);
+    assert_eq!(fs::read_to_string(room.at("point/a FILE.txt")).expect("it is there"), "some bytes");
+    let refused = fs::write(room.at("point/other"), "").expect_err("it is only read");
+    assert_eq!(refused.kind(), ErrorKind::ReadOnlyFilesystem);
+    wharf(&["unmount", &point]).succeeded();
+    let sentence = wharf(&["info", "fat:/missing.img"]).failed(1);
+    assert!(sentence.starts_with("/missing.img cannot be served (No such file"), "{sentence}");
+}

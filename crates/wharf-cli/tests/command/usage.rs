@@ -12,7 +12,7 @@ fn what_is_not_understood_ends_with_2_and_one_sentence() {
         ),
         (
             &["mount", "tar:photos.tar", "/mnt"],
-            "`tar:` is no file system known here; use mirror:PATH, remote:URL, zip:FILE or memory:[size=BYTES][,inodes=NUMBER]",
+            "`tar:` is no file system known here; use mirror:PATH, fat:IMAGE[@OFFSET|#PARTITION], remote:URL, zip:FILE or memory:[size=BYTES][,inodes=NUMBER]",
         ),
         (
             &["mount", "/srv/data", "/mnt"],

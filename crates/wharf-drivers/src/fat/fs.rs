@@ -275,7 +275,7 @@ impl Shared {
         if let Some(space) = &state.space {
             return Ok(Some(space.free().saturating_add(waiting)));
         }
-        let told = self.read_info(state, lane).await?;
+        let told = state.told_free.or(self.read_info(state, lane).await?);
         Ok(told.filter(|free| *free <= self.geometry.clusters))
     }
 

@@ -11,7 +11,7 @@ use wharf::{Error, Result, Time};
 use super::Options;
 use super::cache::{Cache, Stage};
 use super::desk::{Desk, Taken};
-use super::geometry::{BOOT_BYTES, Geometry, Root, SLOT_BYTES};
+use super::geometry::{BOOT_BYTES, Geometry, Root, SLOT_BYTES, Width};
 use super::index::{Entry, Home, Index, SLOTS_MAX, root_key};
 use super::medium::{Lane, Medium, Part};
 use super::node::{Facts, Inode, Place};
@@ -88,7 +88,7 @@ pub(super) struct State {
     pub(super) pending: Pending,
     /// The disc says that the volume is in use.
     pub(super) marked: bool,
-    /// How many clusters are free, as the disc was told last.
+    /// How many clusters are free, as the disc was told last; where nothing is written, as they were counted.
     pub(super) told_free: Option<u32>,
 }
 
@@ -157,6 +157,12 @@ impl Shared {
         }
         let cache = Cache::new(geometry.bytes.min(medium.bytes()))?;
         let space = if options.write { Some(Space::scan(&geometry, &medium)?) } else { None };
+        // FAT12 and FAT16 do not say how many clusters are free, and their tables are small.
+        let told_free = if geometry.width == Width::Fat32 || options.write {
+            None
+        } else {
+            Space::scan(&geometry, &medium).ok().map(|space| space.free())
+        };
         let state = State {
             cache,
             space,
@@ -167,7 +173,7 @@ impl Shared {
             purge_at: 1024,
             pending: Pending::default(),
             marked: was_in_use,
-            told_free: None,
+            told_free,
         };
         Ok(Shared {
             medium,

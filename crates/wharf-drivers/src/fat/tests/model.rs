@@ -126,7 +126,9 @@ fn any_history_of_a_volume_is_that_of_a_table_of_paths() {
         for round in 0..3 {
             let (mut volume, _) = image.volume();
             if round == 0 {
-                DIRECTORIES[1..].iter().for_each(|at| drop(volume.mkdir(at.trim_end_matches('/')).unwrap()));
+                for directory in &DIRECTORIES[1..] {
+                    volume.mkdir(directory.trim_end_matches('/')).unwrap();
+                }
             }
             let mut play = Play { volume, model, dice: Dice::new(seed * 100 + round) };
             play.compare();
