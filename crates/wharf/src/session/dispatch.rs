@@ -8,7 +8,7 @@ use wharf_mem::{Data, Lease, Window};
 
 use crate::context::Context;
 use crate::error::{Errno, Error, Kind};
-use crate::{Cache, Capabilities, Created, Entry, FileSystem, HandleId, NodeId, Opened, Source, op};
+use crate::{Cache, Capabilities, Entry, FileSystem, HandleId, NodeId, Opened, Source, op};
 
 use super::guest::{Asker, TICKET_COMMAND};
 use super::handles::OpenFile;
@@ -22,20 +22,20 @@ const TARGET_BYTES_MAX: usize = 4095;
 const XATTR_BYTES_MAX: usize = 65_536;
 
 /// An open file, or the value that stands for one where nothing is opened.
-enum InUse<F> {
+pub(super) enum InUse<F> {
     Open(Arc<OpenFile<F>>),
     Stateless(F),
 }
 
 impl<F> InUse<F> {
-    fn file(&self) -> &F {
+    pub(super) fn file(&self) -> &F {
         match self {
             InUse::Open(open) => &open.file,
             InUse::Stateless(file) => file,
         }
     }
 
-    fn source(&self) -> &Source {
+    pub(super) fn source(&self) -> &Source {
         match self {
             InUse::Open(open) => &open.source,
             InUse::Stateless(_) => &Source::Handler,
@@ -43,28 +43,18 @@ impl<F> InUse<F> {
     }
 }
 
-type Answer = Result<Reply, Error>;
+pub(super) type Answer = Result<Reply, Error>;
 
 impl<F: FileSystem, P: Protocol> Session<F, P> {
-    /// Runs one operation. The error is the number for the caller; the words have been logged.
-    pub(super) async fn run(
-        &self,
-        cx: &Context,
-        request: Request<'_>,
-        lease: Option<&mut Lease>,
-        asker: Asker<'_>,
-    ) -> Result<Reply, Errno> {
-        let name = request.operation.name();
-        let answer = match self.refuse(&request.operation) {
-            Some(errno) => return Err(errno),
-            None => self.dispatch(cx, request, lease, asker).await,
-        };
-        answer.map_err(|error| {
-            if error.is_news() {
-                log::warn!("{name} ({}): {error}", cx.request());
-            }
-            error.errno()
-        })
+    /// Gives a request back, with its name for the log, if it may be [dispatched](Self::dispatch).
+    ///
+    /// It is taken whole because a future that lent it out would keep room for it until its own end, beside the
+    /// room that it has in the future it is handed on to.
+    pub(super) fn admit<'a>(&self, request: Request<'a>) -> Result<(&'static str, Request<'a>), Errno> {
+        match self.refuse(&request.operation) {
+            Some(errno) => Err(errno),
+            None => Ok((request.operation.name(), request)),
+        }
     }
 
     /// What the file system did not claim is answered without it. ENOSYS means "never again" to the kernel,
@@ -127,7 +117,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         (!self.can(needed)).then_some(otherwise)
     }
 
-    async fn dispatch(
+    pub(super) async fn dispatch(
         &self,
         cx: &Context,
         request: Request<'_>,
@@ -155,13 +145,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 Ok(Reply::Attributes(attributes, self.defaults.lifetimes.attributes))
             }
             O::SetAttributes { handle, op } => {
-                let open = self.maybe_open(handle);
-                let attributes = fs.setattr(cx, &node, open.as_ref().map(|open| &open.file), op).await;
-                if op.size.is_some() {
-                    self.changed(id, 0..u64::MAX, asker).await;
-                }
-                let attributes = attributes?;
-                Ok(Reply::Attributes(attributes, self.defaults.lifetimes.attributes))
+                Box::pin(self.set_attributes(cx, id, &node, (handle, op), asker)).await
             }
             O::Statx { handle, op } => {
                 let open = self.maybe_open(handle);
@@ -186,42 +170,13 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let linked = self.node(linked)?;
                 Ok(Reply::Entry(self.count(fs.link(cx, &linked, &node, op).await?)?))
             }
-            O::Open { op } => {
-                let opened = fs.open(cx, &node, op).await;
-                if op.flags.contains(op::OpenFlags::TRUNCATE) {
-                    self.changed(id, 0..u64::MAX, asker).await;
-                }
-                let opened = opened?;
-                if writes_memory(&opened, op.flags) {
-                    return Err(Box::pin(self.refuse_writing(cx, opened, op.flags)).await);
-                }
-                Ok(Reply::Opened(self.opened(id, false, op.flags, opened, asker)))
-            }
+            O::Open { op } => self.open_file(cx, id, &node, op, asker).await,
             O::OpenDirectory { op } => {
                 let opened = fs.opendir(cx, &node, op).await?;
                 Ok(Reply::Opened(self.opened(id, true, op.flags, opened, asker)))
             }
-            O::Create { op } => {
-                let flags = op.flags;
-                let created = fs.create(cx, &node, op).await?;
-                if writes_memory(&created.opened, flags) {
-                    return Err(Box::pin(self.refuse_writing(cx, created.opened, flags)).await);
-                }
-                let created = self.created(flags, created, asker)?;
-                if let (Reply::Created(entry, _), true) = (&created, flags.contains(op::OpenFlags::TRUNCATE))
-                {
-                    self.changed(entry.node, 0..u64::MAX, asker).await;
-                }
-                Ok(created)
-            }
-            O::Tmpfile { op } => {
-                let flags = op.flags;
-                let created = fs.tmpfile(cx, &node, op).await?;
-                if writes_memory(&created.opened, flags) {
-                    return Err(Box::pin(self.refuse_writing(cx, created.opened, flags)).await);
-                }
-                self.created(flags, created, asker)
-            }
+            O::Create { op } => Box::pin(self.create(cx, &node, op, asker)).await,
+            O::Tmpfile { op } => Box::pin(self.create_unnamed(cx, &node, op, asker)).await,
             O::Read { handle, op } => {
                 let open = self.open(handle, &node, false)?;
                 let size = op.size as usize;
@@ -250,28 +205,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             }
             O::Write { handle, op } => {
                 let open = self.open(handle, &node, false)?;
-                let len = op.data.len();
-                // Where it is appended the file system alone knows.
-                let append = op.flags.contains(op::OpenFlags::APPEND);
-                let range =
-                    if append { 0..u64::MAX } else { op.offset..op.offset.saturating_add(len as u64) };
-                let written = match open.source() {
-                    // What has to clear privileges too is for the file system, wherever the bytes are.
-                    Source::Backing(backing) if !op.kill_privileges => {
-                        cx.io().write(backing, op.offset, op.data).await
-                    }
-                    Source::Handler | Source::Backing(_) | Source::Extents(_) => {
-                        fs.write(cx, open.file(), op).await
-                    }
-                    Source::Memory(_) => Err(Error::read_only()),
-                };
-                // A write that failed may have changed something.
-                self.changed(id, range, asker).await;
-                let written = written?;
-                if written > len {
-                    return Err(Error::io("writing: the file system claims more bytes than it was given"));
-                }
-                Ok(Reply::Written(written))
+                self.write(cx, id, open, op, asker).await
             }
             O::Flush { handle, op } => done(fs.flush(cx, self.open(handle, &node, false)?.file(), op).await),
             O::Release { handle, op } | O::ReleaseDirectory { handle, op } => {
@@ -335,9 +269,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::Flock { handle, op } => done(fs.flock(cx, self.open(handle, &node, false)?.file(), op).await),
             O::Access { op } => done(fs.access(cx, &node, op).await),
             O::Fallocate { handle, op } => {
-                let done = done(fs.fallocate(cx, self.open(handle, &node, false)?.file(), op).await);
-                self.changed(id, 0..u64::MAX, asker).await;
-                done
+                self.allocate(cx, id, self.open(handle, &node, false)?, op, asker).await
             }
             O::Seek { handle, op } => {
                 Ok(Reply::Offset(fs.lseek(cx, self.open(handle, &node, false)?.file(), op).await?))
@@ -345,16 +277,16 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::CopyRange { from, to, to_node, op, long } => {
                 let from = self.open(from, &node, false)?;
                 let to = self.open(to, &self.node(to_node)?, false)?;
-                let copied = fs.copy_file_range(cx, from.file(), to.file(), op).await;
-                self.changed(to_node, op.to..op.to.saturating_add(op.len), asker).await;
-                Ok(Reply::Copied(copied?.min(op.len), long))
+                let copied = self.copy_range(cx, (from, to), (to_node, op), asker).await?;
+                Ok(Reply::Copied(copied, long))
             }
             O::Bmap { op } => Ok(Reply::Block(fs.bmap(cx, &node, op).await?)),
-            O::Ioctl { handle, directory: false, op } if op.command == TICKET_COMMAND => {
-                self.ticket(cx, id, handle, lease).await
-            }
-            O::Ioctl { op, .. } if op.command == TICKET_COMMAND => Err(Error::new(Kind::Os(Errno::ENOTTY))),
             O::Ioctl { handle, directory, op } => {
+                // Not as a guard: the future would keep the whole request for it.
+                if op.command == TICKET_COMMAND {
+                    let refused = Error::new(Kind::Os(Errno::ENOTTY));
+                    return if directory { Err(refused) } else { self.ticket(cx, id, handle, lease).await };
+                }
                 let open = self.open(handle, &node, directory)?;
                 let window = window(lease, op.output_bytes_max as usize)?;
                 let room = window.len();
@@ -379,7 +311,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     }
 
     /// The kernel may ask about attributes through a handle that is gone already; the node is enough then.
-    fn maybe_open(&self, handle: Option<HandleId>) -> Option<Arc<OpenFile<F::File>>> {
+    pub(super) fn maybe_open(&self, handle: Option<HandleId>) -> Option<Arc<OpenFile<F::File>>> {
         handle.and_then(|handle| self.handles.get(handle))
     }
 
@@ -393,21 +325,14 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         }
     }
 
-    fn count(&self, entry: Entry<F::Node>) -> Result<EntryReply, Error> {
+    pub(super) fn count(&self, entry: Entry<F::Node>) -> Result<EntryReply, Error> {
         if entry.attributes.inode == 0 {
             return Err(Error::io("naming a node: the file system gave inode number 0"));
         }
         Ok(counted(entry, &self.nodes, &self.defaults))
     }
 
-    /// What the author opened is not opened after all.
-    async fn refuse_writing(&self, cx: &Context, opened: Opened<F::File>, flags: op::OpenFlags) -> Error {
-        let op = op::Release { flags, owner: None, unlock_flock: false };
-        self.fs.release(cx, &opened.file, op).await;
-        Error::read_only()
-    }
-
-    fn opened(
+    pub(super) fn opened(
         &self,
         node: NodeId,
         directory: bool,
@@ -444,11 +369,6 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         }
     }
 
-    fn created(&self, flags: op::OpenFlags, created: Created<F::Node, F::File>, asker: Asker<'_>) -> Answer {
-        let entry = self.count(created.entry)?;
-        Ok(Reply::Created(entry, self.opened(entry.node, false, flags, created.opened, asker)))
-    }
-
     pub(super) async fn released(&self, cx: &Context, open: &OpenFile<F::File>, op: op::Release) {
         // Also when the author's code panics or is given up: the transport counts what is open.
         let _closed = Closed { protocol: &*self.protocol, open };
@@ -470,9 +390,12 @@ impl<F, P: Protocol> Drop for Closed<'_, F, P> {
     }
 }
 
-/// What is in memory is never written: the kernel would do so behind everybody's back.
-fn writes_memory<F>(opened: &Opened<F>, flags: op::OpenFlags) -> bool {
-    matches!(opened.source, Source::Memory(_)) && flags.writes()
+/// The number for the caller; the words are logged.
+pub(super) fn told(error: Error, name: &'static str, cx: &Context) -> Errno {
+    if error.is_news() {
+        log::warn!("{name} ({}): {error}", cx.request());
+    }
+    error.errno()
 }
 
 pub(super) fn window(lease: Option<&mut Lease>, len: usize) -> Result<Window<'_>, Error> {

@@ -172,24 +172,31 @@ impl<F: FileSystem, P: Protocol> Serve for Session<F, P> {
 type Shared<F, P> = (Arc<Session<F, P>>, Arc<Surroundings>, Arc<dyn Guest>);
 
 /// The future of one operation of a guest's.
-async fn run<F: FileSystem, P: Protocol>((session, surroundings, guest): Shared<F, P>, work: Work) -> Ended {
+fn run<F: FileSystem, P: Protocol>(shared: Arc<Shared<F, P>>, work: Work) -> impl Future<Output = Ended> {
+    // Taken apart here, because the future would keep what it is given beside what it makes of it.
     let Work { request, head, data, mut lease, cancellation } = work;
-    let result = async {
-        let cx = |caller| Context { request, caller, cancellation, surroundings };
-        let asker = Asker::Guest(&guest);
-        if let Some(len) = data {
-            let bytes = dispatch::data(&mut lease, len)?;
-            let decoded = guest.decode(&head, Some(bytes))?;
-            let cx = cx(decoded.caller);
-            session.run(&cx, decoded, None, asker).await
-        } else {
-            let decoded = guest.decode(&head, None)?;
-            let cx = cx(decoded.caller);
-            session.run(&cx, decoded, Some(&mut lease), asker).await
+    async move {
+        let (session, surroundings, guest) = &*shared;
+        let result = async {
+            let surroundings = surroundings.clone();
+            let cx = |caller| Context { request, caller, cancellation, surroundings };
+            let asker = Asker::Guest(guest);
+            if let Some(len) = data {
+                let bytes = dispatch::data(&mut lease, len)?;
+                let (name, admitted) = session.admit(guest.decode(&head, Some(bytes))?)?;
+                let cx = cx(admitted.caller);
+                let answer = session.dispatch(&cx, admitted, None, asker).await;
+                answer.map_err(|error| dispatch::told(error, name, &cx))
+            } else {
+                let (name, admitted) = session.admit(guest.decode(&head, None)?)?;
+                let cx = cx(admitted.caller);
+                let answer = session.dispatch(&cx, admitted, Some(&mut lease), asker).await;
+                answer.map_err(|error| dispatch::told(error, name, &cx))
+            }
         }
+        .await;
+        (result, head)
     }
-    .await;
-    (result, head)
 }
 
 impl<F: FileSystem, P: Protocol> Session<F, P> {

@@ -11,6 +11,7 @@
 //! `abandon` of its own queue, nowhere else. No lock is held while it runs.
 
 mod caught;
+mod changes;
 mod dispatch;
 mod guest;
 mod handles;
@@ -242,26 +243,33 @@ pub fn interrupt(queues: &[Arc<Ready>], request: RequestId) {
     queues.iter().for_each(|ready| ready.cancel(request));
 }
 
+/// What every operation of one queue takes along.
+type Shared<F, P> = (Arc<Session<F, P>>, Arc<Surroundings>);
+
 /// The future of one operation. It owns all that the operation borrows.
-async fn run<F: FileSystem, P: Protocol>(
-    (session, surroundings): (Arc<Session<F, P>>, Arc<Surroundings>),
-    work: Work,
-) -> Ended {
+fn run<F: FileSystem, P: Protocol>(shared: Arc<Shared<F, P>>, work: Work) -> impl Future<Output = Ended> {
+    // Taken apart here, because the future would keep what it is given beside what it makes of it.
     let Work { request, head, data, mut lease, cancellation } = work;
-    let result = async {
-        // A lease lends either the bytes of a write or a window, so they are told apart before decoding.
-        let cx = |caller| Context { request, caller, cancellation, surroundings };
-        if let Some(len) = data {
-            let bytes = dispatch::data(&mut lease, len)?;
-            let decoded = session.protocol.decode(&head, Some(bytes))?;
-            let cx = cx(decoded.caller);
-            session.run(&cx, decoded, None, Asker::First).await
-        } else {
-            let decoded = session.protocol.decode(&head, None)?;
-            let cx = cx(decoded.caller);
-            session.run(&cx, decoded, Some(&mut lease), Asker::First).await
+    async move {
+        let (session, surroundings) = &*shared;
+        let result = async {
+            // A lease lends either the bytes of a write or a window, so they are told apart before decoding.
+            let surroundings = surroundings.clone();
+            let cx = |caller| Context { request, caller, cancellation, surroundings };
+            if let Some(len) = data {
+                let bytes = dispatch::data(&mut lease, len)?;
+                let (name, admitted) = session.admit(session.protocol.decode(&head, Some(bytes))?)?;
+                let cx = cx(admitted.caller);
+                let answer = session.dispatch(&cx, admitted, None, Asker::First).await;
+                answer.map_err(|error| dispatch::told(error, name, &cx))
+            } else {
+                let (name, admitted) = session.admit(session.protocol.decode(&head, None)?)?;
+                let cx = cx(admitted.caller);
+                let answer = session.dispatch(&cx, admitted, Some(&mut lease), Asker::First).await;
+                answer.map_err(|error| dispatch::told(error, name, &cx))
+            }
         }
+        .await;
+        (result, head)
     }
-    .await;
-    (result, head)
 }

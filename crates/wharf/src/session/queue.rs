@@ -111,9 +111,10 @@ struct Running {
 }
 
 pub(super) struct SlotQueue<S, Fut> {
-    pub(super) session: S,
+    /// What every future takes along. The queue's own, so that queues do not meet at one count of it.
+    shared: Arc<S>,
     /// Makes the future of one operation. A plain function, so that its type can be named by inference.
-    pub(super) start: fn(S, Work) -> Fut,
+    pub(super) start: fn(Arc<S>, Work) -> Fut,
     pub(super) around: Option<super::Around>,
     pub(super) slots_kept: usize,
     slots_max: usize,
@@ -128,16 +129,16 @@ pub(super) struct SlotQueue<S, Fut> {
     cancelled: Vec<RequestId>,
 }
 
-impl<S: Clone, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
+impl<S, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
     pub(super) fn new(
-        session: S,
-        start: fn(S, Work) -> Fut,
+        shared: S,
+        start: fn(Arc<S>, Work) -> Fut,
         around: Option<super::Around>,
         (slots_kept, slots_max): (usize, usize),
         doorbell: Box<dyn Doorbell>,
     ) -> SlotQueue<S, Fut> {
         SlotQueue {
-            session,
+            shared: Arc::new(shared),
             start,
             around,
             slots_kept,
@@ -222,7 +223,7 @@ impl<S: Clone, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
     }
 }
 
-impl<S: Clone, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
+impl<S, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
     fn begin(&mut self, arrival: Arrival) -> Option<Completion> {
         let Arrival { tag, request, name, head, data, mut payload } = arrival;
         if self.free.is_empty() && self.slots.len() >= self.slots_max {
@@ -232,10 +233,10 @@ impl<S: Clone, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
             return Some(Completion { tag, request, result: Err(Errno::EIO), payload, head });
         };
         let index = self.take_slot();
-        let (start, session) = (self.start, self.session.clone());
+        let (start, shared) = (self.start, self.shared.clone());
         let Some(slot) = &mut self.slots[index] else { unreachable!("take_slot fills the place") };
         let cancellation = slot.flight.begin();
-        slot.future.as_mut().set(Some(start(session, Work { request, head, data, lease, cancellation })));
+        slot.future.as_mut().set(Some(start(shared, Work { request, head, data, lease, cancellation })));
         slot.running = Some(Running { tag, request, name, payload, ended: None });
         let completion = match self.around.clone() {
             None => self.poll(index),
