@@ -20,8 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = gather(&in_out, &op_in, payload, payload_sz, &mut head);
     // With sizes that agree there is more to look at.
     tell_len(&mut in_out, 40 + usize::from(*argument) + payload_sz);
-    let Ok(data) = gather(&in_out, &op_in, payload, payload_sz, &mut head) else { return };
+    let Ok((told, data)) = gather(&in_out, &op_in, payload, payload_sz, &mut head) else { return };
     let opcode = header(&head).expect("gathered behind its header").opcode;
+    assert_eq!(told.opcode, opcode);
     assert_eq!(data.is_some(), opcode == Ok(Opcode::Write));
     let _ = control(&head);
     let _ = decode(&head, None, &TERMS[usize::from(*choice) % TERMS.len()]);

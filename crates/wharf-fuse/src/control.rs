@@ -31,7 +31,10 @@ pub(crate) enum Handling {
 }
 
 impl<F: FileSystem> Controls<F> {
-    pub(crate) fn handle(&self, head: &[u8]) -> Handling {
+    pub(crate) fn handle(&self, header: &wire::Header, head: &[u8]) -> Handling {
+        if header.makes_operation() {
+            return Handling::Begin;
+        }
         match wire::control(head) {
             Ok(None) => return Handling::Begin,
             Ok(Some(Control::Forget { node, count })) => self.session.forget(node, count),

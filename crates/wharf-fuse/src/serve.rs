@@ -126,6 +126,7 @@ impl<F: FileSystem> Queues<F> {
             bell: bell.clone(),
             ending: self.ending.clone(),
             payloads_bytes_max: limits.payloads_bytes_max as usize / queues,
+            beside_rings: cpu.is_none(),
         };
         self.bells.push(bell);
         self.readies.push(ready);

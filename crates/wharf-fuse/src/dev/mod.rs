@@ -4,7 +4,8 @@
 //! is one system call a request; as soon as an operation is pending the thread waits for the device and
 //! its doorbell together, and reads without blocking.
 //!
-//! Beside `uring` one thread of this kind reads what the kernel sends only here.
+//! Beside `uring` one thread of this kind reads what the kernel sends only here. Little of that is urgent, so it
+//! comes to look in intervals while there is something: who unlinks a file need not pay for waking it.
 
 mod payloads;
 
@@ -28,6 +29,10 @@ use payloads::Payloads;
 /// What is read apart from a write's bytes: its header and `fuse_write_in`. All that is longer in other
 /// requests follows in the payload, and is put together again.
 const HEAD_BYTES: usize = 80;
+
+/// How long the thread beside `uring` stays away from the device after it was told something. An interrupt may
+/// have to wait so long.
+const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 4_000_000 };
 
 /// The two descriptors of one thread. An answer goes back the way its request came.
 pub(crate) struct Lines {
@@ -57,6 +62,8 @@ pub(crate) struct Parts<F: FileSystem> {
     pub(crate) bell: Bell,
     pub(crate) ending: Arc<Ending>,
     pub(crate) payloads_bytes_max: usize,
+    /// Requests come another way; here the kernel tells of nodes forgotten and callers gone.
+    pub(crate) beside_rings: bool,
 }
 
 /// One thread's loop.
@@ -69,6 +76,8 @@ pub(crate) struct Server<F: FileSystem, Q> {
     next: Option<Payload>,
     io: IoRing,
     connected: bool,
+    /// The kernel has told something, and more of it may wait a little.
+    resting: bool,
     trimmed: Instant,
 }
 
@@ -93,6 +102,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             next: None,
             io,
             connected: true,
+            resting: false,
             trimmed: Instant::now(),
         }
     }
@@ -103,6 +113,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             self.queue.take_wakes();
             let fetched = self.fetch();
             let idle = matches!(fetched, Fetched::Nothing);
+            self.resting |= self.parts.beside_rings && matches!(fetched, Fetched::Handled);
             if let Fetched::Arrival(arrival) = fetched
                 && let Some(completion) = self.queue.begin(arrival)
             {
@@ -134,7 +145,8 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             return Fetched::Nothing;
         }
         let quiet = self.queue.pending() == 0 && self.io.in_flight() == 0 && self.queue.spare() == 0;
-        let tag = if quiet || self.parts.lines.polling.is_none() { BLOCKING } else { POLLING };
+        let tag =
+            if (quiet && !self.resting) || self.parts.lines.polling.is_none() { BLOCKING } else { POLLING };
         match self.read(tag) {
             Ok(fetched) => fetched,
             Err(Os::AGAIN | Os::INTR | Os::NOENT) => Fetched::Nothing,
@@ -194,7 +206,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             head.extend_from_slice(&bytes[..spill]);
         }
         let request = header.unique;
-        match self.parts.controls.handle(&head) {
+        match self.parts.controls.handle(&header, &head) {
             Handling::Begin => {}
             Handling::Done => {
                 self.heads.push(head);
@@ -277,12 +289,14 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
         let mut fds =
             [PollFd::new(&self.parts.bell, PollFlags::IN), PollFd::from_borrowed_fd(line, PollFlags::IN)];
         // A closed connection is always readable, and at a limit nothing is fetched: the bell alone then.
-        let fetches = self.connected && self.has_room();
+        let resting = std::mem::take(&mut self.resting);
+        let fetches = self.connected && self.has_room() && !resting;
         let watched = if fetches { &mut fds[..] } else { &mut fds[..1] };
-        let polled = poll(watched, spare.then_some(&timeout));
+        let timeout = if resting { Some(&REST) } else { spare.then_some(&timeout) };
+        let polled = poll(watched, timeout);
         self.queue.woke();
         self.parts.bell.silence();
-        if spare && (matches!(polled, Ok(0)) || self.trimmed.elapsed() > idle) {
+        if spare && ((matches!(polled, Ok(0)) && !resting) || self.trimmed.elapsed() > idle) {
             self.trimmed = Instant::now();
             self.queue.trim();
             self.payloads.trim();

@@ -8,7 +8,7 @@ use std::io;
 
 use io_uring::opcode;
 use io_uring::squeue::Entry128;
-use io_uring::types::Fd;
+use io_uring::types::Fixed;
 use wharf::Errno;
 use wharf::session::{Completion, Reply};
 use wharf_mem::{Mapping, Payload};
@@ -56,7 +56,7 @@ impl Entry {
     }
 
     /// The submission that gives the entry to the kernel for the first time.
-    pub(super) fn register(&mut self, device: Fd, queue: u16, mark: u64) -> Option<Entry128> {
+    pub(super) fn register(&mut self, device: Fixed, queue: u16, mark: u64) -> Option<Entry128> {
         let payload = self.payload.as_ref()?;
         let vectors = [
             self.record.as_ptr().as_ptr() as u64,
@@ -98,9 +98,7 @@ impl Entry {
         let bytes = payload.bytes_mut().ok_or(Errno::EIO)?;
         let in_out = record[IN_OUT].first_chunk().ok_or(Errno::EIO)?;
         let op_in = record[OP_IN].first_chunk().ok_or(Errno::EIO)?;
-        let data = wire::uring::gather(in_out, op_in, bytes, size, head)?;
-        let header = wire::header(head).ok_or(Errno::EIO)?;
-        Ok((header, data))
+        wire::uring::gather(in_out, op_in, bytes, size, head)
     }
 
     /// Puts an answer in its place, and takes the payload back.
@@ -130,7 +128,7 @@ impl Entry {
     }
 
     /// The submission that answers and fetches the next request.
-    pub(super) fn commit(&self, device: Fd, queue: u16, mark: u64) -> Entry128 {
+    pub(super) fn commit(&self, device: Fixed, queue: u16, mark: u64) -> Entry128 {
         let command = command(self.commit_id, queue);
         opcode::UringCmd80::new(device, COMMIT_AND_FETCH).cmd(command).build().user_data(mark)
     }
@@ -174,6 +172,7 @@ fn with_len(entry: Entry128, len: u32) -> Entry128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use io_uring::types::Fd;
 
     #[test]
     fn the_length_of_a_submission_is_where_the_kernel_looks() {

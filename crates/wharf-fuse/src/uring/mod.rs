@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use wharf::FileSystem;
 use wharf::session::{Arrival, Completion, Queue};
@@ -32,6 +32,9 @@ const MARK_ENTRY: u64 = 0;
 const MARK_BELL: u64 = 1 << 32;
 const MARK_TRANSFER: u64 = 2 << 32;
 
+/// The device, among the files that a ring knows: the kernel need not look it up for each answer.
+const DEVICE: Fixed = Fixed(0);
+
 const SUBMISSIONS: u32 = 512;
 
 /// More than all that can be in flight: entries, transfers and the bell.
@@ -39,11 +42,13 @@ const COMPLETIONS: u32 = 4096;
 
 fn ring() -> io::Result<Ring> {
     // One thread submits, and the kernel's part of a completion runs when that thread asks: no interrupts.
+    // Submissions are used in the order they are made, so no list of indices is needed.
     IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_taskrun_flag()
         .setup_submit_all()
+        .setup_no_sqarray()
         .setup_cqsize(COMPLETIONS)
         .build(SUBMISSIONS)
 }
@@ -83,7 +88,6 @@ pub(crate) struct Server<F: FileSystem, Q> {
 /// The ring with what the kernel may write to. The ring is dropped first, so it stands first.
 struct Rings {
     ring: Ring,
-    device: Fd,
     number: u16,
     entries: Vec<Entry>,
     /// Entries that the kernel has, with or without a request to come.
@@ -105,7 +109,6 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
         let session = &parts.controls.session;
         let mut rings = Rings {
             ring: ring()?,
-            device: Fd(parts.device.as_raw_fd()),
             number: parts.number,
             entries: Vec::new(),
             with_kernel: 0,
@@ -115,6 +118,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             taken: Vec::new(),
             unsent: 0,
         };
+        rings.ring.submitter().register_files(&[parts.device.as_raw_fd()])?;
         rings.watch_bell();
         // The kernel waits until every queue has an entry, so at least one.
         let limits = session.limits();
@@ -202,7 +206,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             let request = header.unique;
             let refused =
                 |errno, payload, head| Completion { tag, request, result: Err(errno), payload, head };
-            let completion = match self.parts.controls.handle(&head) {
+            let completion = match self.parts.controls.handle(&header, &head) {
                 Handling::Begin => {
                     let name = header.opcode.map_or("an unknown operation", wire::Opcode::name);
                     self.queue.begin(Arrival { tag, request, name, head, data, payload })
@@ -255,20 +259,15 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
         }
     }
 
-    /// Sends what is to be sent and waits for something to do.
+    /// Sends what is to be sent and waits for something to do, in one call.
     ///
-    /// With one answer on its way the client it wakes runs first, and has often sent its next request
-    /// before this thread would have gone to sleep: so the answer goes alone, and only then is waited.
-    /// With several, one call for all is better.
+    /// Not in two, the first to send a lone answer: the client it wakes could then ask again before this thread
+    /// has gone to sleep, but a thread that never sleeps looks busy to the scheduler, which moves its clients
+    /// to another CPU, and each wake-up there costs more than the sleep did.
     fn wait(&mut self, busy: bool) -> io::Result<()> {
         let rings = &mut self.rings;
-        if rings.unsent == 1 {
-            rings.submit()?;
-        }
-        if !rings.ring.completion().is_empty() {
-            return rings.submit_if_unsent();
-        }
-        if !self.queue.may_sleep() || self.parts.host.has_left() {
+        let idle = rings.ring.completion().is_empty();
+        if !(idle && self.queue.may_sleep()) || self.parts.host.has_left() {
             self.queue.woke();
             return rings.submit_if_unsent();
         }
@@ -312,7 +311,7 @@ impl Rings {
         self.entries.extend(Entry::many(count, payload_bytes)?);
         for place in first..self.entries.len() {
             let mark = MARK_ENTRY | place as u64;
-            if let Some(submission) = self.entries[place].register(self.device, self.number, mark) {
+            if let Some(submission) = self.entries[place].register(DEVICE, self.number, mark) {
                 self.push(&submission);
                 self.with_kernel += 1;
             }
@@ -325,7 +324,7 @@ impl Rings {
             return;
         }
         let mark = MARK_ENTRY | u64::from(place);
-        let submission = self.entries[place as usize].commit(self.device, self.number, mark);
+        let submission = self.entries[place as usize].commit(DEVICE, self.number, mark);
         self.push(&submission);
         self.with_kernel += 1;
     }

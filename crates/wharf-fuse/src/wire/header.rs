@@ -38,6 +38,16 @@ impl Header {
         self.opcode.map_or("UNKNOWN", Opcode::name)
     }
 
+    /// Whether it makes an operation, or none and is for [`control`](super::control). What is not known counts
+    /// among the former.
+    pub fn makes_operation(&self) -> bool {
+        use Opcode as O;
+        !matches!(
+            self.opcode,
+            Ok(O::Forget | O::BatchForget | O::Interrupt | O::Destroy | O::NotifyReply | O::Init)
+        )
+    }
+
     /// Who asks.
     pub fn caller(&self) -> Caller {
         Caller { uid: self.uid, gid: self.gid, pid: self.pid }

@@ -14,7 +14,7 @@ use super::abi::{
     SetattrIn, SetxattrIn, StatxIn, SyncfsIn, WriteIn,
 };
 use super::body::MALFORMED;
-use super::{IN_HEADER_BYTES, Opcode, Terms, header};
+use super::{Header, IN_HEADER_BYTES, Opcode, Terms, header};
 
 /// Bytes for the header of a request, or of its answer.
 pub const IN_OUT_BYTES: usize = 128;
@@ -86,7 +86,7 @@ pub fn payload_bytes(terms: &Terms) -> usize {
 
 /// Puts the parts of a request one after another into `head`, as `/dev/fuse` would have given them.
 ///
-/// The bytes of a write stay where they are; their number is returned. `payload_sz` is the kernel's, from
+/// Returns the header. The bytes of a write stay where they are; their number is returned too. `payload_sz` is the kernel's, from
 /// [`EntryInOut`].
 ///
 /// # Errors
@@ -97,7 +97,7 @@ pub fn gather(
     payload: &[u8],
     payload_sz: usize,
     head: &mut Vec<u8>,
-) -> Result<Option<usize>, Errno> {
+) -> Result<(Header, Option<usize>), Errno> {
     head.clear();
     let header = header(in_out).ok_or(MALFORMED)?;
     let len = usize::try_from(header.len).map_err(|_| MALFORMED)?;
@@ -113,10 +113,10 @@ pub fn gather(
     head.extend_from_slice(&in_out[..IN_HEADER_BYTES]);
     head.extend_from_slice(argument);
     if header.opcode == Ok(Opcode::Write) {
-        return Ok(Some(payload_sz));
+        return Ok((header, Some(payload_sz)));
     }
     head.extend_from_slice(payload);
-    Ok(None)
+    Ok((header, None))
 }
 
 /// Whether the first argument of such a request can have so many bytes.

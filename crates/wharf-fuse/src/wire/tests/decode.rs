@@ -8,7 +8,7 @@ use crate::wire::abi::{
     InHeader, IoctlIn, LinkIn, LkIn, LseekIn, MknodIn, OpenIn, PollIn, ReadIn, ReleaseIn, Rename2In,
     RenameIn, Secctx, SetattrIn, SetxattrIn, StatxIn, WriteIn,
 };
-use crate::wire::{Control, Opcode, Terms, control, decode, reply_room};
+use crate::wire::{Control, Opcode, Terms, control, decode, header, reply_room};
 
 fn told(head: &[u8], terms: &Terms) -> String {
     match decode(head, None, terms) {
@@ -30,6 +30,15 @@ fn check(opcode: Opcode, parts: &[&[u8]], expected: &str) {
 fn check_part(opcode: Opcode, parts: &[&[u8]], expected: &str) {
     let operation = decoded(opcode, parts);
     assert!(operation.contains(expected), "{expected} in {operation}");
+}
+
+#[test]
+fn the_header_tells_what_makes_an_operation_as_its_body_does() {
+    for opcode in Opcode::ALL {
+        let head = request(*opcode, &[]);
+        let told = header(&head).map(|header| header.makes_operation());
+        assert_eq!(told, Some(matches!(control(&head), Ok(None))), "{}", opcode.name());
+    }
 }
 
 #[test]

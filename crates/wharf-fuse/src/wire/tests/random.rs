@@ -128,10 +128,10 @@ fn whatever_a_ring_brings_is_gathered_or_refused() {
             _ => random.below(200),
         };
         let gathered = gather(&in_out, &[1; OP_IN_BYTES], &payload, payload_sz, &mut head);
-        if let Ok(data) = gathered {
+        if let Ok((told, data)) = gathered {
             valid += 1;
-            let opcode = header(&head).map(|header| header.opcode);
-            assert_eq!(data.is_some(), opcode == Some(Ok(Opcode::Write)));
+            assert_eq!(header(&head).map(|header| header.opcode), Some(told.opcode));
+            assert_eq!(data.is_some(), told.opcode == Ok(Opcode::Write));
         }
     }
     assert!(valid > 500, "only {valid} were valid");

@@ -20,7 +20,7 @@ fn gathered(request: &[u8], argument_bytes: usize) -> Result<(Vec<u8>, Option<us
     let mut payload = rest.to_vec();
     payload.resize(4096, 0xee);
     let mut head = b"of the last request".to_vec();
-    let data = gather(&in_out, &op_in, &payload, rest.len(), &mut head)?;
+    let (_, data) = gather(&in_out, &op_in, &payload, rest.len(), &mut head)?;
     Ok((head, data))
 }
 
@@ -67,7 +67,7 @@ fn sizes_that_contradict_each_other_are_refused() {
     let mut head = Vec::new();
     let mut gather = |len: u32, payload_sz| {
         in_out[..4].copy_from_slice(&len.to_ne_bytes());
-        gather(&in_out, &[0; OP_IN_BYTES], &[0; 100], payload_sz, &mut head)
+        gather(&in_out, &[0; OP_IN_BYTES], &[0; 100], payload_sz, &mut head).map(|(_, data)| data)
     };
     assert_eq!(gather(80, 0), Ok(None));
     assert_eq!(gather(80, 1), Err(Errno::EIO));
