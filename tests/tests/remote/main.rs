@@ -5,13 +5,30 @@ mod mounted;
 mod network;
 mod reading;
 mod server;
+mod services;
 mod writing;
 
 use wharf::testing::Volume;
 use wharf_drivers::remote::{Location, Remote};
 
+/// Has what the driver logs shown with a test that fails.
+struct Shown;
+
+impl log::Log for Shown {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        if record.target().starts_with("wharf") {
+            println!("{}: {}", record.level(), record.args());
+        }
+    }
+    fn flush(&self) {}
+}
+
 /// What is behind a URL, with options.
 fn remote(url: &str, options: &[(&str, &str)]) -> Remote {
+    let _ = log::set_logger(&Shown).map(|()| log::set_max_level(log::LevelFilter::Debug));
     let mut location = Location::parse(url).unwrap_or_else(|error| panic!("{error}"));
     for (name, value) in options {
         location.options.set(name, value).unwrap_or_else(|error| panic!("{error}"));

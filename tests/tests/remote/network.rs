@@ -102,3 +102,28 @@ fn a_server_that_is_killed_in_the_midst_of_an_upload_and_started_again_gets_it_a
     volume.close(open).unwrap();
     volume.unmount();
 }
+
+#[test]
+fn small_files_are_fetched_ahead_of_who_reads_them_one_after_the_other() {
+    let (server, spool) = (Server::start(), place());
+    for number in 0..200 {
+        server.put(&format!("many/{number:03}"), format!("file {number}").as_bytes());
+    }
+    let mut volume = dav(&server, &spool, &[("lifetime", "60s")]);
+    assert_eq!(volume.list("many").unwrap().len(), 200);
+    for number in 0..100 {
+        let bytes = volume.read(&format!("many/{number:03}")).unwrap();
+        assert_eq!(bytes, format!("file {number}").as_bytes());
+    }
+    assert!(server.requests("GET") > 100, "{} files were fetched", server.requests("GET"));
+    assert!(
+        server.sending_most() <= 16 && server.requests("PROPFIND") < 10,
+        "{} questions",
+        server.requests("PROPFIND")
+    );
+    for number in (0..200).rev() {
+        assert_eq!(volume.read(&format!("many/{number:03}")).unwrap(), format!("file {number}").as_bytes());
+    }
+    assert_eq!(server.requests("GET"), 200, "each once");
+    volume.unmount();
+}

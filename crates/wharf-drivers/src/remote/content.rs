@@ -31,6 +31,36 @@ pub(super) struct Supply {
     pub(super) cache: Cache,
 }
 
+/// Contents that were read lately, by their paths: what the kernel forgets, it may ask for again.
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    by_path: HashMap<Arc<str>, (Arc<Content>, u64)>,
+    uses: u64,
+}
+
+/// So many are remembered; each takes some hundred bytes. Their blocks are the cache's.
+const LATELY_MAX: usize = 16 << 10;
+
+impl Lately {
+    /// This version of what is at a path.
+    pub(super) fn get(&mut self, path: &Arc<str>, version: &Version) -> Arc<Content> {
+        self.uses += 1;
+        if let Some((content, used)) = self.by_path.get_mut(path)
+            && content.version.is_same(version)
+        {
+            *used = self.uses;
+            return content.clone();
+        }
+        if self.by_path.len() >= LATELY_MAX {
+            let old = self.uses - LATELY_MAX as u64 / 2;
+            self.by_path.retain(|_, (_, used)| *used > old);
+        }
+        let content = Content::new(path.clone(), version.clone());
+        self.by_path.insert(path.clone(), (content.clone(), self.uses));
+        content
+    }
+}
+
 /// One version of one file.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -57,7 +87,7 @@ enum Block {
 }
 
 impl Content {
-    pub(super) fn new(path: Arc<str>, version: Version) -> Arc<Content> {
+    fn new(path: Arc<str>, version: Version) -> Arc<Content> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Arc::new(Content { id, path: Mutex::new(path), version, on_their_way: Mutex::default() })
@@ -255,6 +285,19 @@ async fn bring(arrivals: Arrivals) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contents_are_remembered_by_path_and_version_and_not_without_end() {
+        let mut lately = Lately::default();
+        let version = |size| Version { size, ..Version::default() };
+        let first = lately.get(&"a".into(), &version(1));
+        assert!(Arc::ptr_eq(&first, &lately.get(&"a".into(), &version(1))));
+        assert!(!Arc::ptr_eq(&first, &lately.get(&"a".into(), &version(2))));
+        for number in 0..3 * LATELY_MAX {
+            lately.get(&number.to_string().into(), &version(1));
+        }
+        assert!(lately.by_path.len() <= LATELY_MAX);
+    }
 
     #[test]
     fn a_range_touches_the_blocks_of_its_first_and_last_byte() {

@@ -85,6 +85,9 @@ impl Remote {
             state.kept = Some(content.version.clone());
         }
         drop(state);
+        if content.is_some() && !writes {
+            self.knowledge.fetch_neighbours(node);
+        }
         let file = Sort::File { node: node.clone(), content, writes, ahead: Mutex::default() };
         Ok(Opened::new(Open(file)).cache(if kept { Cache::Keep } else { Cache::WhileOpen }))
     }

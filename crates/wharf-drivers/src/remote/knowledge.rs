@@ -10,9 +10,9 @@ use wharf::notice::Notice;
 use wharf::{Attributes, Context, Entry, Error, Kind, Lifetimes, Notifier, Time};
 
 use super::Result;
-use super::content::{Content, Supply};
+use super::content::{Content, Lately, Supply};
 use super::listing::{Item, Listing};
-use super::meta::Meta;
+use super::meta::{Meta, Version};
 use super::options::Options;
 use super::spool::Spools;
 use super::store::Found;
@@ -33,6 +33,7 @@ pub(super) struct Knowledge {
     begun: Time,
     /// Of a service that can be written to.
     pub(super) spools: Option<Spools>,
+    lately: Mutex<Lately>,
     /// Files whose last upload failed or is still to come, by their numbers.
     unsettled: Mutex<HashMap<u64, Arc<Node>>>,
     /// Learnt from the first operation.
@@ -47,8 +48,9 @@ impl Knowledge {
         spools: Option<Spools>,
     ) -> Knowledge {
         let lists_sizes = supply.store.lists_sizes();
-        let (begun, unsettled, notifier) = (Time::now(), Mutex::default(), OnceLock::new());
-        Knowledge { supply, tree, options, lists_sizes, begun, spools, unsettled, notifier }
+        let (begun, lately, unsettled) = (Time::now(), Mutex::default(), Mutex::default());
+        let notifier = OnceLock::new();
+        Knowledge { supply, tree, options, lists_sizes, begun, spools, lately, unsettled, notifier }
     }
 
     pub(super) fn unsettled(&self) -> MutexGuard<'_, HashMap<u64, Arc<Node>>> {
@@ -153,6 +155,11 @@ impl Knowledge {
         }
     }
 
+    /// The contents of what is at a path, whether or not anybody knows it.
+    pub(super) fn content_at(&self, path: &Arc<str>, version: &Version) -> Arc<Content> {
+        self.lately.lock().unwrap_or_else(PoisonError::into_inner).get(path, version)
+    }
+
     /// What the service says of a path becomes what we know. Whoever knew otherwise is told. Returns the node
     /// that has the path now.
     pub(super) fn learn(&self, path: &str, inode: u64, meta: Meta, asked: Instant) -> Arc<Node> {
@@ -219,7 +226,8 @@ impl Knowledge {
     pub(super) fn content(&self, node: &Arc<Node>) -> Arc<Content> {
         let mut state = node.lock();
         let (path, version) = (state.path.clone(), state.meta.version.clone());
-        state.content.get_or_insert_with(|| Content::new(path, version)).clone()
+        let lately = || self.content_at(&path, &version);
+        state.content.get_or_insert_with(lately).clone()
     }
 
     pub(super) fn entry(&self, node: Arc<Node>) -> Entry<Arc<Node>> {

@@ -109,6 +109,11 @@ impl Listing {
         .await
     }
 
+    /// Where a name is, if it is here.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.lock().places.get(name).copied()
+    }
+
     /// Waits until there is an entry at or behind `place`, or the end.
     pub(super) async fn reach(&self, place: usize) -> Result<()> {
         self.wait(|names| {

@@ -6,16 +6,18 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use wharf::Error;
+use wharf::error::Kind;
 
 use super::Result;
 use super::engine::within;
 use super::failure::{Failure, chance, pause};
 use super::store::{ATTEMPTS_MAX, Store};
+use super::tree::is_plain;
 
 /// Bytes that are read from the local copy and sent at once; the least part of an upload in parts.
 const PART_BYTES: u64 = 8 << 20;
@@ -27,21 +29,33 @@ const PARTS_AT_ONCE: usize = 4;
 impl Store {
     pub(super) async fn make_directory(&self, path: &str) -> Result<()> {
         const DOING: &str = "making a directory";
-        let path = format!("{path}/");
-        let attempt =
-            || async { self.operator.create_dir(&path).await.map_err(|error| Failure::new(DOING, error)) };
+        let directory = format!("{path}/");
+        let attempt = || async {
+            match &self.ftp {
+                Some(ftp) => ftp.make_directory(path).await,
+                None => {
+                    self.operator()?.create_dir(&directory).await.map_err(|error| Failure::new(DOING, error))
+                }
+            }
+        };
         self.tried(DOING, attempt).await
     }
 
     pub(super) async fn remove(&self, path: &str) -> Result<()> {
         const DOING: &str = "removing a file";
+        if let Some(ftp) = &self.ftp {
+            return gone(self.tried(DOING, || ftp.remove(path)).await);
+        }
         let attempt =
-            || async { self.operator.delete(path).await.map_err(|error| Failure::new(DOING, error)) };
+            || async { self.operator()?.delete(path).await.map_err(|error| Failure::new(DOING, error)) };
         self.tried(DOING, attempt).await
     }
 
     /// Removes an empty directory. Some services remove what is in it, too: look first.
     pub(super) async fn remove_directory(&self, path: &str) -> Result<()> {
+        if let Some(ftp) = &self.ftp {
+            return gone(self.tried("removing a directory", || ftp.remove_directory(path)).await);
+        }
         self.remove(&format!("{path}/")).await
     }
 
@@ -50,8 +64,11 @@ impl Store {
         const DOING: &str = "listing a directory";
         let directory = format!("{path}/");
         let attempt = || async {
+            if let Some(ftp) = &self.ftp {
+                return ftp.list(path).await.map(|found| !found.iter().any(|found| is_plain(&found.name)));
+            }
             let failed = |error| Failure::new(DOING, error);
-            let mut lister = self.operator.lister(&directory).await.map_err(failed)?;
+            let mut lister = self.operator()?.lister(&directory).await.map_err(failed)?;
             while let Some(entry) = lister.try_next().await.map_err(failed)? {
                 if entry.path().trim_matches('/') != path {
                     return Ok(false);
@@ -69,15 +86,23 @@ impl Store {
         if self.can().rename {
             let once = async {
                 let _connection = self.connections.acquire().await;
-                self.operator.rename(from, to).await.map_err(|error| Failure::new(DOING, error).error)
+                let renamed = match &self.ftp {
+                    Some(ftp) => ftp.rename(from, to).await,
+                    None => self.renamed(from, to).await,
+                };
+                renamed.map_err(|failure| failure.error)
             };
             return within(self.deadline, DOING, once).await;
         }
         let copy = || async {
-            self.operator.copy(from, to).await.map(drop).map_err(|error| Failure::new(DOING, error))
+            self.operator()?.copy(from, to).await.map(drop).map_err(|error| Failure::new(DOING, error))
         };
         self.tried(DOING, copy).await?;
         self.remove(from).await
+    }
+
+    async fn renamed(&self, from: &str, to: &str) -> Result<(), Failure> {
+        self.operator()?.rename(from, to).await.map_err(|error| Failure::new("renaming", error))
     }
 
     /// Uploads a file whole; the service shows it when it has all of it, as far as it can. Each step has the
@@ -104,12 +129,19 @@ impl Store {
     async fn upload_once(&self, path: &str, file: &Arc<OwnedFd>, size: u64) -> Result<(), Failure> {
         const DOING: &str = "uploading a file";
         let failed = |error| Failure::new(DOING, error);
+        if let Some(ftp) = &self.ftp {
+            // A stream without steps: the deadline grows with its length.
+            let patience = self.deadline + Duration::from_secs(size >> 16);
+            return within(patience, DOING, async { Ok(ftp.upload(path, file, size).await) })
+                .await
+                .map_err(Failure::of)?;
+        }
         if let Some(web) = self.web.as_ref().filter(|_| !self.can().write_can_multi) {
             return web.put(path, file, size, self.deadline).await;
         }
         let part = PART_BYTES.max(size.div_ceil(PARTS_MAX));
         let mut writer = self
-            .operator
+            .operator()?
             .writer_with(path)
             .concurrent(PARTS_AT_ONCE)
             .chunk(part as usize)
@@ -130,6 +162,14 @@ impl Store {
             let _ = tokio::time::timeout(self.deadline / 4, writer.abort()).await;
         }
         sent
+    }
+}
+
+/// What is gone already is as good as removed.
+fn gone(removed: Result<()>) -> Result<()> {
+    match removed {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -4,11 +4,12 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use opendal::{Capability, HttpTransporter, Operator, services};
+use opendal::{Capability, ErrorKind, HttpTransporter, Operator, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::sync::Semaphore;
 use wharf::error::Kind as Why;
@@ -18,6 +19,7 @@ use super::Result;
 use super::credentials::{Credentials, Secret};
 use super::engine::within;
 use super::failure::{Failure, chance, pause};
+use super::ftp::Ftp;
 use super::location::{Location, Service};
 use super::meta::{Meta, Version};
 use super::web::{self, Web};
@@ -27,7 +29,11 @@ pub(super) const ATTEMPTS_MAX: u32 = 6;
 
 /// The service behind one volume.
 pub(super) struct Store {
-    pub(super) operator: Operator,
+    /// For all but FTP.
+    operator: Option<Operator>,
+    pub(super) ftp: Option<Ftp>,
+    /// Directories are what is in them.
+    objects: bool,
     /// Plain HTTP and WebDAV, for what the operator cannot do, or not well.
     pub(super) web: Option<Web>,
     /// Plain HTTP: listings and what is behind a name come from pages.
@@ -57,14 +63,20 @@ impl Store {
         let options = &location.options;
         let client = web::client(options.deadline)?;
         let operator = operator(location, credentials)?;
+        let ftp = (location.service == Service::Ftp).then(|| ftp(location, credentials)).transpose()?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client.clone()));
-        let context = operator.context().with_http_transport(transport);
+        let operator = operator.map(|operator| {
+            let context = operator.context().with_http_transport(transport);
+            operator.with_context(context)
+        });
         let pages = location.service == Service::Http;
         let web = (pages || location.service == Service::WebDav)
             .then(|| Web::new(client, location, credentials))
             .transpose()?;
         Ok(Store {
-            operator: operator.with_context(context),
+            operator,
+            ftp,
+            objects: location.service == Service::S3,
             web,
             pages,
             connections: Semaphore::new(options.connections_max as usize),
@@ -78,7 +90,15 @@ impl Store {
 
     /// What the service can do.
     pub(super) fn can(&self) -> Capability {
-        self.operator.service().capability_dyn()
+        match &self.operator {
+            Some(operator) => operator.service().capability_dyn(),
+            None => Capability { read: true, write: true, rename: true, ..Capability::default() },
+        }
+    }
+
+    /// OpenDAL's side of the service.
+    pub(super) fn operator(&self) -> Result<&Operator, Failure> {
+        self.operator.as_ref().ok_or_else(|| Failure::of(Error::not_supported()))
     }
 
     /// Whether sizes come with names.
@@ -90,13 +110,16 @@ impl Store {
     pub(super) async fn check(&self) -> Result<()> {
         const DOING: &str = "connecting";
         let attempt = || async {
+            if let Some(ftp) = &self.ftp {
+                return ftp.check().await;
+            }
             match self.pages() {
                 // A server that shows no index may still have files for who knows their names.
                 Some(pages) => match pages.list("").await {
                     Err(failure) if failure.error.kind() == Why::NotSupported => Ok(()),
                     listed => listed.map(drop),
                 },
-                None => self.operator.check().await.map_err(|error| Failure::new(DOING, error)),
+                None => self.operator()?.check().await.map_err(|error| Failure::new(DOING, error)),
             }
         };
         self.tried(DOING, attempt).await
@@ -112,15 +135,30 @@ impl Store {
         if let Some(pages) = self.pages() {
             return pages.stat(path).await;
         }
-        let told = match self.operator.stat(path).await {
+        if let Some(ftp) = &self.ftp {
+            return ftp.stat(path).await;
+        }
+        let operator = self.operator()?;
+        let told = match operator.stat(path).await {
             // A store of objects knows directories by what is in them.
-            Err(error) if error.kind() == opendal::ErrorKind::NotFound => {
-                self.operator.stat(&format!("{path}/")).await
+            Err(_) if self.objects && self.has_any(path).await => return Ok(Meta::directory()),
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.objects => {
+                operator.stat(&format!("{path}/")).await
             }
             told => told,
         };
         let told = told.map_err(|error| Failure::new(DOING, error))?;
         Meta::new(&told).ok_or_else(|| Failure::of(Error::not_found()))
+    }
+
+    /// Whether anything has a path that begins with this one and a slash.
+    async fn has_any(&self, path: &str) -> bool {
+        let Some(operator) = &self.operator else { return false };
+        let lister = operator.lister_with(&format!("{path}/")).limit(1).await;
+        match lister {
+            Ok(mut lister) => matches!(lister.try_next().await, Ok(Some(_))),
+            Err(_) => false,
+        }
     }
 
     /// Gives each name of a directory to `add`, as they come. After a failure part of the way names may come
@@ -138,9 +176,13 @@ impl Store {
             }
             return Ok(());
         }
+        if let Some(ftp) = &self.ftp {
+            ftp.list(path).await?.into_iter().for_each(add);
+            return Ok(());
+        }
         let directory = format!("{path}/");
         let mut lister =
-            self.operator.lister(&directory).await.map_err(|error| Failure::new(DOING, error))?;
+            self.operator()?.lister(&directory).await.map_err(|error| Failure::new(DOING, error))?;
         while let Some(entry) = lister.try_next().await.map_err(|error| Failure::new(DOING, error))? {
             // The directory itself comes along in some services.
             let Some(name) = entry.path().strip_prefix(directory.trim_start_matches('/')) else { continue };
@@ -162,9 +204,22 @@ impl Store {
         take: &mut (dyn FnMut(Bytes) + Send),
     ) -> Result<(), Failure> {
         const DOING: &str = "reading a file";
+        // All of a file is asked for without a range: not every server has them.
+        let whole = range == (0..version.size);
+        if let Some(ftp) = &self.ftp {
+            if whole {
+                // One answer is of one version, and what is longer or shorter is not taken.
+                return ftp.read(path, range, version.size, take).await;
+            }
+            let mut held = Vec::new();
+            ftp.read(path, range, version.size, &mut |piece| held.push(piece)).await?;
+            self.expect(path, version, DOING).await?;
+            held.into_iter().for_each(take);
+            return Ok(());
+        }
         let failed = |error| Failure::new(DOING, error);
         let can = self.can();
-        let mut reader = self.operator.reader_with(path).content_length_hint(version.size);
+        let mut reader = self.operator()?.reader_with(path).content_length_hint(version.size);
         match (version.strong_etag(), version.modified) {
             (Some(etag), _) if can.read_with_if_match => reader = reader.if_match(etag),
             (_, Some(time)) if can.read_with_if_unmodified_since => {
@@ -175,8 +230,6 @@ impl Store {
             _ => {}
         }
         let reader = reader.await.map_err(failed)?;
-        // All of a file is asked for without a range: not every server has them.
-        let whole = range == (0..version.size);
         let stream = match whole {
             true => reader.clone().into_stream(..).await,
             false => reader.clone().into_stream(range.clone()).await,
@@ -193,17 +246,20 @@ impl Store {
             }
         }
         if !held.is_empty() {
-            // The answer does not say of which version it is. The file does, if it has not changed meanwhile.
-            if !self.stat_once(path).await?.version.is_same(version) {
-                return Err(Failure::stale(DOING));
-            }
+            self.expect(path, version, DOING).await?;
             held.into_iter().for_each(take);
         }
         if left > 0 {
-            let short = opendal::Error::new(opendal::ErrorKind::Unexpected, "the answer ended too early");
+            let short = opendal::Error::new(ErrorKind::Unexpected, "the answer ended too early");
             return Err(failed(short.set_temporary()));
         }
         Ok(())
+    }
+
+    /// An answer did not say of which version it was. The file does, if it has not changed meanwhile.
+    async fn expect(&self, path: &str, version: &Version, doing: &'static str) -> Result<(), Failure> {
+        let now = self.stat_once(path).await?.version;
+        if now.is_same(version) { Ok(()) } else { Err(Failure::stale(doing)) }
     }
 
     /// Does something that may be done twice, until it works or its time is over.
@@ -242,7 +298,27 @@ impl Store {
     }
 }
 
-fn operator(location: &Location, credentials: &Credentials) -> Result<Operator, String> {
+fn ftp(location: &Location, credentials: &Credentials) -> Result<Ftp, String> {
+    let host = location.url.host_str().unwrap_or_default().to_owned();
+    let user = credentials.user.as_deref().or(location.user.as_deref()).unwrap_or("anonymous");
+    let password = credentials.password.as_ref().map(Secret::reveal).unwrap_or("anonymous@");
+    Ok(Ftp {
+        address: format!("{host}:{}", location.url.port().unwrap_or(21)),
+        secure: match location.url.scheme() {
+            "ftps" => Some((host, web::tls()?.into())),
+            _ => None,
+        },
+        user: user.to_owned(),
+        password: password.to_owned(),
+        root: location.root()?,
+        idle: Mutex::default(),
+        lists_for_people: false.into(),
+        uploads: 0.into(),
+    })
+}
+
+/// OpenDAL's side of a service; `None` for FTP.
+fn operator(location: &Location, credentials: &Credentials) -> Result<Option<Operator>, String> {
     let root = location.root()?;
     let user = credentials.user.as_deref().or(location.user.as_deref()).unwrap_or_default();
     let secret = |secret: &Option<Secret>| {
@@ -271,9 +347,7 @@ fn operator(location: &Location, credentials: &Credentials) -> Result<Operator, 
                 .password(&password)
                 .token(&token),
         ),
-        Service::Ftp => Operator::new(
-            services::Ftp::default().endpoint(&location.origin()).root(&root).user(user).password(&password),
-        ),
+        Service::Ftp => return Ok(None),
         Service::S3 => {
             let bucket = location.url.host_str().unwrap_or_default();
             let options = &location.options;
@@ -291,5 +365,5 @@ fn operator(location: &Location, credentials: &Credentials) -> Result<Operator, 
             Operator::new(s3)
         }
     };
-    operator.map_err(|error| format!("{location} cannot be used ({})", error.message()))
+    operator.map(Some).map_err(|error| format!("{location} cannot be used ({})", error.message()))
 }

@@ -10,6 +10,7 @@ use wharf::{Kind, Time};
 use super::content::Content;
 use super::listing::Listing;
 use super::meta::{Meta, Version};
+use super::neighbours::Neighbours;
 use super::spool::Spool;
 
 /// One file or directory. Its inode number is its own as long as anybody knows it.
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) kept: Option<Version>,
     /// Of a directory.
     pub(super) listing: Option<Arc<Listing>>,
+    /// Of a directory: small files that are opened one after the other.
+    pub(super) neighbours: Neighbours,
     /// Of a directory: names that were asked for one by one.
     pub(super) lookups: u32,
     /// Of a file that is being changed: its local copy, which is what everybody sees.
@@ -154,6 +157,7 @@ impl Tree {
             kept: None,
             listing: None,
             lookups: 0,
+            neighbours: Neighbours::default(),
             local: None,
             set: Set::default(),
             gone: false,

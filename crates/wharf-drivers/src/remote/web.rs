@@ -37,16 +37,20 @@ pub(super) struct Web {
     token: Option<Secret>,
 }
 
-/// A client for all of a volume's requests. Certificates are checked against those that the system trusts.
-pub(super) fn client(connect_within: Duration) -> Result<Client, String> {
+/// How to speak in private, with those whose certificates the system trusts.
+pub(super) fn tls() -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be used ({error})"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| format!("TLS cannot be used ({error})"))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A client for all of a volume's requests.
+pub(super) fn client(connect_within: Duration) -> Result<Client, String> {
+    let config = tls()?;
     Client::builder()
         .tls_backend_preconfigured(config)
         .connect_timeout(connect_within)
