@@ -108,7 +108,10 @@ impl FileSystem for Zip {
     ) -> Result<()> {
         let Kept::Directory(directory) = file.0 else { return Err(Error::not_a_directory()) };
         let entries = self.index().entries(directory).ok_or_else(Error::not_a_directory)?;
-        for (number, cursor) in entries.zip(1..).skip(usize::try_from(op.cursor).unwrap_or(usize::MAX)) {
+        // A cursor is the number of entries before it.
+        let next = u32::try_from(op.cursor).ok().and_then(|before| entries.start.checked_add(before));
+        for number in next.unwrap_or(entries.end)..entries.end {
+            let cursor = u64::from(number - entries.start) + 1;
             let Some(name) = Name::new(self.index().name(number)) else { continue };
             let kind = self.index().kind(number);
             let line = Listed { name, inode: Index::inode(number), kind, cursor };
