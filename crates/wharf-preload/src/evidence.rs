@@ -12,9 +12,10 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// By measurement; see `benches/`.
+    /// By measurement: `benches/run-preloaded`. Only to look at each file of a tree of small ones after the second
+    /// read took rg a twentieth of its time.
     pub(crate) const MEASURED: Rule =
-        Rule { read_bytes_min: 16 << 10, reads_min: 2, file_bytes_min: 1 << 20 };
+        Rule { read_bytes_min: 16 << 10, reads_min: 4, file_bytes_min: 1 << 20 };
 
     /// Everything that is read twice.
     pub(crate) const EAGER: Rule = Rule { read_bytes_min: 1, reads_min: 2, file_bytes_min: 1 };
@@ -44,7 +45,7 @@ mod tests {
     fn a_file_that_is_read_once_or_in_crumbs_stays_the_kernels() {
         let rule = Rule::MEASURED;
         assert!(!rule.counts(4096) && rule.counts(64 << 10));
-        assert!(!rule.is_reached(0) && rule.is_reached(1) && rule.is_reached(u32::MAX - 1));
+        assert!(!rule.is_reached(0) && !rule.is_reached(2) && rule.is_reached(3) && rule.is_reached(u32::MAX - 1));
         assert!(!rule.is_long_enough(100_000) && rule.is_long_enough(10 << 20));
     }
 
