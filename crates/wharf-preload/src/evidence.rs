@@ -45,7 +45,9 @@ mod tests {
     fn a_file_that_is_read_once_or_in_crumbs_stays_the_kernels() {
         let rule = Rule::MEASURED;
         assert!(!rule.counts(4096) && rule.counts(64 << 10));
-        assert!(!rule.is_reached(0) && !rule.is_reached(2) && rule.is_reached(3) && rule.is_reached(u32::MAX - 1));
+        assert!(
+            !rule.is_reached(0) && !rule.is_reached(2) && rule.is_reached(3) && rule.is_reached(u32::MAX - 1)
+        );
         assert!(!rule.is_long_enough(100_000) && rule.is_long_enough(10 << 20));
     }
 

@@ -1,7 +1,8 @@
 //! What answers reads of an attached file without the kernel.
 #![expect(unsafe_code, reason = "a descriptor of the program's is lent")]
 
-use std::os::fd::BorrowedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use libc::c_int;
@@ -35,14 +36,31 @@ pub(crate) fn attach(descriptor: c_int, device: u64) -> Option<Box<dyn Source>> 
     let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
     // No descriptor of the file is kept: to close it at another time than the program does would give up locks.
     // The eager do not care, and so test this library on any file.
-    let reader = if settings::is_eager() { Reader::attach(file) } else { Reader::attach_only(file) };
-    match reader {
-        Ok(reader) => Some(Box::new(reader)),
-        Err(_) => {
-            make_foreign(device);
-            None
-        }
+    let reader = if settings::is_eager() {
+        Reader::attach(file).ok()
+    } else if nobody_writes(file) {
+        Reader::attach_only(file).ok()
+    } else {
+        None
+    };
+    let Some(reader) = reader else {
+        make_foreign(device);
+        return None;
+    };
+    Some(Box::new(reader))
+}
+
+/// Whether nobody can write through this mount. What somebody stores through a mapping is the kernel's alone until it
+/// is written back, and every read must see it.
+fn nobody_writes(file: BorrowedFd<'_>) -> bool {
+    let mut about = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: there is room for the answer.
+    if unsafe { libc::fstatvfs(file.as_raw_fd(), about.as_mut_ptr()) } != 0 {
+        return false;
     }
+    // SAFETY: it was answered.
+    let about = unsafe { about.assume_init() };
+    about.f_flag & libc::ST_RDONLY != 0
 }
 
 /// File systems without a way past the kernel, by their device numbers; the oldest is forgotten first.
@@ -63,6 +81,14 @@ fn make_foreign(device: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_can_be_written_is_left_to_the_kernel() {
+        use std::os::fd::AsFd as _;
+        let file = tempfile::tempfile().unwrap();
+        assert!(!nobody_writes(file.as_fd()));
+        assert!(attach(file.as_raw_fd(), 88).is_none() && is_foreign(88));
+    }
 
     #[test]
     fn a_foreign_file_system_is_asked_once() {
