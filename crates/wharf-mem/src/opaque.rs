@@ -13,6 +13,11 @@ use crate::shared::Shared;
 /// Bytes below which four streams are not worth their set-up; see [`copy_streams`](crate::copy_streams).
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const STREAMS_FROM_BYTES: usize = 16 * 1024;
+/// Bytes from which one stream of wide registers is faster than the processor's own string copy: at 4 KiB twice.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const WIDE_FROM_BYTES: usize = 256;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const WIDE_STEP_BYTES: usize = 128;
 /// One step of a stream: a cache line.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const STEP_BYTES: usize = 64;
@@ -59,12 +64,20 @@ impl Shared {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 unsafe fn copy(into: *mut u8, from: *const u8, count: usize) {
     let mut done = 0;
-    if count >= STREAMS_FROM_BYTES && std::arch::is_x86_feature_detected!("avx2") {
+    let wide = count >= WIDE_FROM_BYTES && std::arch::is_x86_feature_detected!("avx2");
+    if wide && count < STREAMS_FROM_BYTES {
+        done = count / WIDE_STEP_BYTES * WIDE_STEP_BYTES;
+        // SAFETY: the processor has AVX2; `done` is no more than `count`, a multiple of a step, and not zero.
+        unsafe { copy_wide(into, from, done) };
+    } else if wide {
         let quarter = count / 4 / STEP_BYTES * STEP_BYTES;
         // SAFETY: the processor has AVX2; four quarters are no more than `count`, and each is a multiple of a step, of
         // which there is at least one.
         unsafe { copy_quarters(into, from, quarter) };
         done = 4 * quarter;
+    }
+    if done == count {
+        return;
     }
     // SAFETY: `done` is at most `count`.
     let into = unsafe { into.add(done) };
@@ -78,6 +91,43 @@ unsafe fn copy(into: *mut u8, from: *const u8, count: usize) {
             inout("rdi") into => _,
             inout("rsi") from => _,
             options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies `count` bytes, two cache lines at a time.
+///
+/// # Safety
+/// The processor has AVX2. `count` is a multiple of a step and not zero; so many bytes may be read at `from` and
+/// written at `into`.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[target_feature(enable = "avx2")]
+unsafe fn copy_wide(into: *mut u8, from: *const u8, count: usize) {
+    // SAFETY: every access is at an offset below `count`, as the caller vouches.
+    unsafe {
+        std::arch::asm!(
+            "2:",
+            "vmovdqu ymm0, [{from}]",
+            "vmovdqu ymm1, [{from} + 32]",
+            "vmovdqu ymm2, [{from} + 64]",
+            "vmovdqu ymm3, [{from} + 96]",
+            "vmovdqu [{into}], ymm0",
+            "vmovdqu [{into} + 32], ymm1",
+            "vmovdqu [{into} + 64], ymm2",
+            "vmovdqu [{into} + 96], ymm3",
+            "add {from}, 128",
+            "add {into}, 128",
+            "sub {left}, 128",
+            "jnz 2b",
+            "vzeroupper",
+            from = inout(reg) from => _,
+            into = inout(reg) into => _,
+            left = inout(reg) count => _,
+            // What vzeroupper clears.
+            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _,
+            out("ymm6") _, out("ymm7") _, out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+            out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+            options(nostack),
         );
     }
 }
@@ -166,7 +216,25 @@ mod tests {
     #[test]
     fn every_length_around_the_limits_is_copied_whole() {
         let shared = Shared::create("test", (1 << 20) + 100).unwrap();
-        for len in [0, 1, 7, 8, 63, 4096, 16383, 16384, 16385, 16384 + 255, 65536, (1 << 20) + 77] {
+        for len in [
+            0,
+            1,
+            7,
+            8,
+            63,
+            255,
+            256,
+            257,
+            383,
+            4095,
+            4096,
+            16383,
+            16384,
+            16385,
+            16384 + 255,
+            65536,
+            (1 << 20) + 77,
+        ] {
             let from: Vec<u8> = (0..len).map(|at| (at * 31 % 251) as u8).collect();
             let mut into = vec![0; len];
             assert_eq!(shared.copy_in(13, &from), len);
