@@ -53,7 +53,7 @@ const UNSAFE: [(&str, &str, &[&str]); 8] = [
     ("wharf", "#![forbid(unsafe_code)]", &[]),
     ("wharf-queue", "#![deny(unsafe_code)]", &["io_ring.rs"]),
     ("wharf-fuse", "#![deny(unsafe_code)]", &["device.rs", "uring/entry.rs", "uring/mod.rs"]),
-    ("wharf-direct", "#![deny(unsafe_code)]", &[]),
+    ("wharf-direct", "#![deny(unsafe_code)]", &["client/ticket.rs"]),
     ("wharf-drivers", "#![deny(unsafe_code)]", &["mirror/syscalls.rs"]),
     (
         "wharf-preload",

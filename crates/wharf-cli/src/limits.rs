@@ -34,7 +34,7 @@ macro_rules! field {
 }
 
 /// All of them.
-pub(crate) const FIELDS: [Field; 11] = [
+pub(crate) const FIELDS: [Field; 13] = [
     field!(requests_max, Number, at least 1),
     field!(slots_kept, Number, at least 0),
     field!(slot_idle_ms, Number, at least 0),
@@ -44,6 +44,8 @@ pub(crate) const FIELDS: [Field; 11] = [
     field!(uring_entries_max, Number, at least 1),
     field!(background_max, Number, at least 1),
     field!(notices_max, Number, at least 1),
+    field!(clients_max, Number, at least 0),
+    field!(sections_bytes_max, Bytes, at least 0),
     field!(drain_ms, Number, at least 0),
     field!(cancel_ms, Number, at least 0),
 ];
@@ -126,10 +128,12 @@ mod tests {
             uring_entries_max: _,
             background_max: _,
             notices_max: _,
+            clients_max: _,
+            sections_bytes_max: _,
             drain_ms: _,
             cancel_ms: _,
         } = Limits::default();
-        assert_eq!(FIELDS.len(), 11);
+        assert_eq!(FIELDS.len(), 13);
     }
 
     #[test]

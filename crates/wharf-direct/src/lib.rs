@@ -1,7 +1,16 @@
 //! The way past the kernel: a process on the same machine reads a volume's files through memory that it shares
 //! with the host.
 //!
-//! [`client`] is the reader's end.
+//! - [`client`] is the reader's end.
+//! - [`server`] is the host's: it serves a session beside the kernel's transport.
+//! - [`layout`] is what goes between them, pure. `docs/direct-protocol.md` describes it.
 #![deny(unsafe_code)]
 
 pub mod client;
+#[cfg(feature = "server")]
+mod glob;
+mod lane;
+pub mod layout;
+#[cfg(feature = "server")]
+pub mod server;
+mod socket;

@@ -43,7 +43,7 @@ impl Ending {
 
     /// Does to a queue what the phase demands; given-up operations go to `done`. True when it has nothing more
     /// to do.
-    pub fn enforce(&self, queue: &mut impl Queue, done: &mut dyn FnMut(Completion)) -> bool {
+    pub fn enforce(&self, queue: &mut (impl Queue + ?Sized), done: &mut dyn FnMut(Completion)) -> bool {
         match self.phase() {
             Phase::Serve => false,
             Phase::Cancel => {

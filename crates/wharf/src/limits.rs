@@ -29,6 +29,10 @@ pub struct Limits {
     pub background_max: u16,
     /// Notices waiting to be sent. Beyond, a sender that asks for confirmation is told that there is no room.
     pub notices_max: u32,
+    /// Processes that use the volume directly at a time. Beyond, a client is told so and reads through the kernel.
+    pub clients_max: u32,
+    /// Bytes that the direct path keeps in sections, for all files together. What was there longest makes room.
+    pub sections_bytes_max: u64,
     /// How long an unmount waits for outstanding operations before it cancels them.
     pub drain_ms: u32,
     /// How long a cancelled operation may take to end before it is given up.
@@ -47,6 +51,8 @@ impl Default for Limits {
             uring_entries_max: 1024,
             background_max: 64,
             notices_max: 4096,
+            clients_max: 64,
+            sections_bytes_max: 256 << 20,
             drain_ms: 10_000,
             cancel_ms: 1_000,
         }

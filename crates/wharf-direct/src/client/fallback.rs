@@ -7,15 +7,29 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, Stat, fadvise, fstat};
 use rustix::io::{fcntl_dupfd_cloexec, pread};
 
+use crate::layout::Record;
+
 /// Descriptors of this crate begin here where they can: programs count on getting the lowest free numbers.
 const FIRST_DESCRIPTOR: i32 = 512;
 
 /// What tells one state of a file from another, as far as the kernel tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    size: i64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    size: u64,
+    modified: (i64, u32),
+    changed: (i64, u32),
+}
+
+impl From<Record> for Stamp {
+    fn from(record: Record) -> Stamp {
+        let Record { size, times: [_, modified, changed], .. } = record;
+        Stamp { size, modified, changed }
+    }
+}
+
+/// The same descriptor out of the way of the program's own, where that is possible.
+pub(super) fn moved_away(file: OwnedFd) -> OwnedFd {
+    fcntl_dupfd_cloexec(&file, FIRST_DESCRIPTOR).unwrap_or(file)
 }
 
 /// A second descriptor for `file`, out of the way of the program's own.
@@ -46,9 +60,9 @@ pub(super) fn len(file: BorrowedFd<'_>) -> io::Result<u64> {
 pub(super) fn stamp(file: BorrowedFd<'_>) -> io::Result<Stamp> {
     let Stat { st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = fstat(file)?;
     Ok(Stamp {
-        size: st_size,
-        modified: (st_mtime, st_mtime_nsec.cast_signed()),
-        changed: (st_ctime, st_ctime_nsec.cast_signed()),
+        size: st_size.cast_unsigned(),
+        modified: (st_mtime, st_mtime_nsec as u32),
+        changed: (st_ctime, st_ctime_nsec as u32),
     })
 }
 

@@ -3,16 +3,20 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::connection::Connection;
+use super::direct::Direct;
 use super::fallback::{self, Stamp};
-use super::{Piece, View};
+use super::{Piece, View, ticket};
 
 /// A file, to be read at any offset, by any number of threads at once.
 #[derive(Debug)]
 pub struct Reader {
-    file: OwnedFd,
-    seen: Mutex<Stamp>,
+    /// What is read where there is no direct path, or none any more.
+    file: Option<OwnedFd>,
+    direct: Option<Direct>,
+    seen: Mutex<Option<Stamp>>,
 }
 
 impl Reader {
@@ -22,24 +26,49 @@ impl Reader {
     /// When the file cannot be duplicated or asked for its size. That there is no direct path is not an error:
     /// the file itself is read then.
     pub fn attach(file: impl AsFd) -> io::Result<Reader> {
-        let file = fallback::duplicate(file)?;
-        let seen = Mutex::new(fallback::stamp(file.as_fd())?);
-        Ok(Reader { file, seen })
+        let kept = fallback::duplicate(&file)?;
+        let direct = direct(&file).ok();
+        Reader::new(Some(kept), direct)
     }
 
     /// A reader that uses the direct path and nothing else: it keeps no descriptor of the file.
     ///
     /// # Errors
-    /// [`NotFound`](io::ErrorKind::NotFound) where there is no direct path. Later, when the host has gone, every
-    /// read fails with [`NotConnected`](io::ErrorKind::NotConnected).
+    /// [`NotFound`](io::ErrorKind::NotFound) where there is no direct path, or what the host says. Later, when the
+    /// host has gone, every read fails with [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn attach_only(file: impl AsFd) -> io::Result<Reader> {
-        let _ = file;
-        Err(io::ErrorKind::NotFound.into())
+        Reader::new(None, Some(direct(&file)?))
+    }
+
+    pub(super) fn of(direct: Direct) -> io::Result<Reader> {
+        Reader::new(None, Some(direct))
+    }
+
+    fn new(file: Option<OwnedFd>, direct: Option<Direct>) -> io::Result<Reader> {
+        let reader = Reader { file, direct, seen: Mutex::new(None) };
+        let seen = reader.stamp()?;
+        *reader.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        Ok(reader)
     }
 
     /// Whether reads go past the kernel at present.
     pub fn is_direct(&self) -> bool {
-        false
+        self.direct.as_ref().is_some_and(|direct| !direct.is_lost())
+    }
+
+    /// Does something the direct way, or if there is none (any more) by the file itself.
+    fn either<R>(
+        &self,
+        by_direct: impl FnOnce(&Direct) -> io::Result<R>,
+        by_file: impl FnOnce(&OwnedFd) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let direct = self.direct.as_ref().filter(|direct| self.file.is_none() || !direct.is_lost());
+        match (direct.map(by_direct), &self.file) {
+            (Some(Err(error)), Some(file)) if error.kind() == io::ErrorKind::NotConnected => by_file(file),
+            (Some(result), _) => result,
+            (None, Some(file)) => by_file(file),
+            (None, None) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Reads from `offset` until `into` is full or the file ends. Returns the number of bytes.
@@ -49,14 +78,57 @@ impl Reader {
     /// # Errors
     /// What the file system says. Nothing when some bytes could be read first.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        fallback::read_at(self.file.as_fd(), offset, into)
+        // Two closures would both want the buffer.
+        if let Some(direct) = &self.direct {
+            match direct.read_at(offset, into) {
+                Err(error) if error.kind() == io::ErrorKind::NotConnected && self.file.is_some() => {}
+                result => return result,
+            }
+        }
+        match &self.file {
+            Some(file) => fallback::read_at(file.as_fd(), offset, into),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Does several reads, in any order and where possible at once; each has its own result.
     pub fn read_many(&self, pieces: &mut [Piece<'_>]) {
-        for piece in pieces {
-            piece.result = self.read_at(piece.offset, piece.into);
+        if let Some(direct) = self.direct.as_ref().filter(|direct| !direct.is_lost()) {
+            direct.read_many(pieces);
+        } else {
+            pieces.iter_mut().for_each(|piece| piece.result = Err(io::ErrorKind::NotConnected.into()));
         }
+        for piece in pieces {
+            if piece.result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotConnected) {
+                piece.result = self.read_at(piece.offset, piece.into);
+            }
+        }
+    }
+
+    /// Writes all of `data` at `offset`, if the file was opened for that. Returns the number of bytes, fewer only
+    /// after an error part of the way. What was written is read from then on, by everybody.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<usize> {
+        self.either(
+            |direct| direct.write_at(offset, data),
+            |file| Ok(rustix::io::pwrite(file, data, offset)?),
+        )
+    }
+
+    /// Brings what was written to its store.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn sync(&self, data_only: bool) -> io::Result<()> {
+        self.either(
+            |direct| direct.sync(data_only),
+            |file| {
+                let synced = if data_only { rustix::fs::fdatasync(file) } else { rustix::fs::fsync(file) };
+                Ok(synced?)
+            },
+        )
     }
 
     /// Lends a part of the file; shorter where the file ends.
@@ -64,6 +136,9 @@ impl Reader {
     /// # Errors
     /// As for [`read_at`](Self::read_at); [`OutOfMemory`](io::ErrorKind::OutOfMemory) for more than fits into memory.
     pub fn view(&self, range: Range<u64>) -> io::Result<View<'_>> {
+        if let Some(pinned) = self.direct.as_ref().and_then(|direct| direct.pin(range.clone())) {
+            return Ok(View::held(pinned));
+        }
         let len = self.len()?.min(range.end).saturating_sub(range.start);
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut bytes = Vec::new();
@@ -76,7 +151,18 @@ impl Reader {
 
     /// Says that these bytes will be read soon. Returns at once.
     pub fn prefetch(&self, range: Range<u64>) {
-        fallback::prefetch(self.file.as_fd(), range);
+        let len = range.end.saturating_sub(range.start);
+        // A hint.
+        let _ = self.either(
+            |direct| {
+                direct.prefetch(range.start, len);
+                Ok(())
+            },
+            |file| {
+                fallback::prefetch(file.as_fd(), range.clone());
+                Ok(())
+            },
+        );
     }
 
     /// Bytes in the file now.
@@ -85,7 +171,7 @@ impl Reader {
     /// What the file system says.
     #[expect(clippy::len_without_is_empty, reason = "it asks, and may fail")]
     pub fn len(&self) -> io::Result<u64> {
-        fallback::len(self.file.as_fd())
+        self.either(Direct::len, |file| fallback::len(file.as_fd()))
     }
 
     /// Whether the file may have changed since this was asked last, or since the reader was made. It never says
@@ -94,10 +180,22 @@ impl Reader {
     /// # Errors
     /// What the file system says.
     pub fn changed(&self) -> io::Result<bool> {
-        let now = fallback::stamp(self.file.as_fd())?;
+        let now = self.stamp()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::mem::replace(&mut *seen, now) != now)
+        Ok(seen.replace(now) != Some(now))
     }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.either(|direct| Ok(direct.attributes()?.into()), |file| fallback::stamp(file.as_fd()))
+    }
+}
+
+/// The direct path to an open file.
+fn direct(file: &impl AsFd) -> io::Result<Direct> {
+    let ticket = ticket::of(file).ok_or(io::ErrorKind::NotFound)?;
+    let connection: Arc<Connection> = Connection::to(&ticket.socket)?;
+    let opened = connection.redeem(ticket.secret)?;
+    Ok(Direct::new(connection, opened.handle, opened.writes, opened.section))
 }
 
 #[cfg(test)]
@@ -131,7 +229,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let reader = Reader::attach(&file).unwrap();
         assert!(!reader.changed().unwrap());
-        file.write_all(b"x").unwrap();
+        reader.write_at(0, b"x").unwrap();
+        file.write_all(b"yz").unwrap();
         assert!(reader.changed().unwrap());
         assert!(!reader.changed().unwrap());
     }

@@ -93,7 +93,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
     pub(crate) fn new(parts: Parts<F>, queue: Q) -> Server<F, Q> {
         let largest = largest_payload(parts.controls.session.protocol().terms());
         let payloads = Payloads::new(largest, parts.payloads_bytes_max);
-        let io = IoRing::new(parts.bell.clone());
+        let io = IoRing::new(Some(parts.bell.clone()));
         Server {
             parts,
             queue,

@@ -13,7 +13,7 @@ use wharf_mem::{Data, Lease};
 use crate::context::{Context, Host, Surroundings};
 use crate::error::{Errno, Error, Kind};
 use crate::notice::{Notice, Notifier};
-use crate::{Capabilities, FileSystem, HandleId, IoctlDone, Limits, NodeId, Opened, Source, op};
+use crate::{Cache, Capabilities, FileSystem, HandleId, IoctlDone, Limits, NodeId, Opened, Source, op};
 
 use super::handles::OpenFile;
 use super::queue::{Ended, SlotQueue, Work};
@@ -54,6 +54,9 @@ pub trait Serve: Send + Sync + 'static {
 
     /// A guest gives `count` lookups of a node back.
     fn forget(&self, node: NodeId, count: u64);
+
+    /// Counts one lookup more of a node that is known, so that it stays so. Returns its inode number.
+    fn hold(&self, node: NodeId) -> Option<u64>;
 
     /// The inode number of a node.
     fn inode(&self, node: NodeId) -> Option<u64>;
@@ -99,6 +102,8 @@ pub struct Pass {
     pub uid: u32,
     /// Whether it may be written to.
     pub writes: bool,
+    /// Whether its contents may be kept from one read to the next.
+    pub keeps: bool,
 }
 
 /// Gives out tickets to open files.
@@ -133,6 +138,10 @@ impl<F: FileSystem, P: Protocol> Serve for Session<F, P> {
 
     fn forget(&self, node: NodeId, count: u64) {
         self.nodes.forget(node, count);
+    }
+
+    fn hold(&self, node: NodeId) -> Option<u64> {
+        self.nodes.hold(node)
     }
 
     fn inode(&self, node: NodeId) -> Option<u64> {
@@ -246,8 +255,9 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         let op = op::Open { flags: flags & op::OpenFlags::READ_WRITE, kill_privileges: false };
         let opened = self.fs.open(cx, &node, op).await;
         let opened = opened.inspect_err(|_| self.nodes.forget(id, 1))?;
+        let keeps = opened.cache != Cache::Direct && !opened.stream;
         let handle = self.handles.insert(guest_file(id, op.flags, opened));
-        let pass = Pass { node: id, handle, inode, uid: cx.caller().uid, writes: op.flags.writes() };
+        let pass = Pass { node: id, handle, inode, uid: cx.caller().uid, writes: op.flags.writes(), keeps };
         let Some(ticket) = tickets.issue(pass) else {
             if let Some(open) = self.handles.remove(handle) {
                 let op = op::Release { flags: op.flags, owner: None, unlock_flock: false };

@@ -1,0 +1,33 @@
+//! The bytes that hosts and clients exchange. `docs/direct-protocol.md` says the same in words.
+//!
+//! Pure: words go in, checked values come out. Both ends are on one machine, so numbers are in its own order.
+//! What is not understood is refused, never guessed.
+
+mod ask;
+mod message;
+mod record;
+mod ticket;
+
+pub use ask::{Answer, Ask};
+pub use message::{MESSAGE_BYTES, Message, Opened, Welcome};
+pub use record::{Listed, RECORD_BYTES, Record, line_bytes, lines};
+pub use ticket::{Secret, Ticket};
+
+/// Begins every conversation.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"WharfDir");
+
+/// Of this description. Another one is refused by either side.
+pub const VERSION: u32 = 1;
+
+/// Requests of one channel that can be in flight.
+pub const SLOTS: usize = 64;
+
+/// Bytes that one request can fetch: its place in the arena.
+pub const SLOT_BYTES: usize = 64 * 1024;
+
+/// Bytes that one request can bring: its place in the inbox.
+pub const INBOX_BYTES: usize = 16 * 1024;
+
+/// What cannot be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;

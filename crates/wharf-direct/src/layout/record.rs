@@ -1,0 +1,180 @@
+//! What a node is like, and the lines of a listing, as they come in the arena.
+
+use super::Malformed;
+
+/// Bytes of a record.
+pub const RECORD_BYTES: usize = 17 * 8;
+
+/// What a node is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The node, in answers that name one; else 0.
+    pub node: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Kind and permissions, as `st_mode` has them.
+    pub mode: u32,
+    /// Number of names.
+    pub links: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number.
+    pub device: u32,
+    /// Bytes that are best read at once.
+    pub block_size: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Space taken, in units of 512 bytes.
+    pub blocks: u64,
+    /// Last read, change of contents, change of anything: seconds and nanoseconds.
+    pub times: [(i64, u32); 3],
+    /// When it was made, where that is known.
+    pub born: Option<(i64, u32)>,
+}
+
+impl Record {
+    /// As it stands in the arena.
+    pub fn encode(&self) -> [u8; RECORD_BYTES] {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let born = self.born.unwrap_or_default();
+        let mut words = [0; RECORD_BYTES / 8];
+        words[..7].copy_from_slice(&[
+            self.node,
+            self.inode,
+            pair(self.mode, self.links),
+            pair(self.uid, self.gid),
+            pair(self.device, self.block_size),
+            self.size,
+            self.blocks,
+        ]);
+        for (place, (seconds, part)) in
+            words[7..15].chunks_exact_mut(2).zip(self.times.into_iter().chain([born]))
+        {
+            place.copy_from_slice(&[seconds.cast_unsigned(), part.into()]);
+        }
+        words[15] = self.born.is_some().into();
+        let mut bytes = [0; RECORD_BYTES];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// What stands there. Every pattern of bytes is a record.
+    pub fn decode(bytes: &[u8; RECORD_BYTES]) -> Record {
+        let word = |index: usize| {
+            let place = bytes[index * 8..index * 8 + 8].try_into();
+            place.map_or(0, u64::from_ne_bytes)
+        };
+        let (low, high) = (|index| word(index) as u32, |index| (word(index) >> 32) as u32);
+        let time = |index| (word(index).cast_signed(), word(index + 1) as u32);
+        Record {
+            node: word(0),
+            inode: word(1),
+            mode: low(2),
+            links: high(2),
+            uid: low(3),
+            gid: high(3),
+            device: low(4),
+            block_size: high(4),
+            size: word(5),
+            blocks: word(6),
+            times: [time(7), time(9), time(11)],
+            born: (word(15) != 0).then(|| time(13)),
+        }
+    }
+}
+
+/// One entry of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name.
+    pub name: Vec<u8>,
+    /// Its inode number.
+    pub inode: u64,
+    /// What it is, as `d_type` has it.
+    pub kind: u8,
+    /// Where a listing goes on after it.
+    pub cursor: u64,
+}
+
+/// Inode number, cursor; then kind and length of the name in one word. The name follows, and zeros to a multiple
+/// of 8.
+const LINE_BYTES: usize = 24;
+
+/// Bytes that a line with a name of `name_bytes` takes.
+pub fn line_bytes(name_bytes: usize) -> usize {
+    LINE_BYTES + name_bytes.next_multiple_of(8)
+}
+
+impl Listed {
+    /// The fixed part of a line.
+    pub fn head(inode: u64, cursor: u64, kind: u8, name_bytes: usize) -> [u8; LINE_BYTES] {
+        let mut bytes = [0; LINE_BYTES];
+        bytes[..8].copy_from_slice(&inode.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&cursor.to_ne_bytes());
+        bytes[16..].copy_from_slice(&(u64::from(kind) | (name_bytes as u64) << 32).to_ne_bytes());
+        bytes
+    }
+}
+
+/// Reads a listing.
+///
+/// # Errors
+/// If a line is not whole.
+pub fn lines(mut bytes: &[u8]) -> Result<Vec<Listed>, Malformed> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let (head, rest) = bytes.split_first_chunk::<LINE_BYTES>().ok_or(Malformed)?;
+        let word = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+        let name_bytes = (word(16) >> 32) as usize;
+        let (name, after) = rest.split_at_checked(name_bytes.next_multiple_of(8)).ok_or(Malformed)?;
+        let name = name[..name_bytes].to_vec();
+        all.push(Listed { name, inode: word(0), cursor: word(8), kind: word(16) as u8 });
+        bytes = after;
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives() {
+        let record = Record {
+            node: 1,
+            inode: 2,
+            mode: 3,
+            links: 4,
+            uid: 5,
+            gid: 6,
+            device: 7,
+            block_size: 8,
+            size: 9,
+            blocks: 10,
+            times: [(-1, 11), (12, 13), (14, 15)],
+            born: Some((16, 17)),
+        };
+        assert_eq!(Record::decode(&record.encode()), record);
+        assert_eq!(Record::decode(&Record::default().encode()), Record::default());
+    }
+
+    #[test]
+    fn a_listing_survives_and_half_a_line_is_refused() {
+        let mut bytes = Vec::new();
+        for name in [&b"a"[..], b"eight888", b"twelve 12345"] {
+            let at = bytes.len();
+            bytes.extend(Listed::head(1, 2, 8, name.len()));
+            bytes.extend(name);
+            bytes.resize(at + line_bytes(name.len()), 0);
+        }
+        let all = lines(&bytes).unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[2], Listed { name: b"twelve 12345".to_vec(), inode: 1, kind: 8, cursor: 2 });
+        assert_eq!(lines(&bytes[..bytes.len() - 8]), Err(Malformed));
+        assert_eq!(lines(&[255; 24]), Err(Malformed));
+    }
+}

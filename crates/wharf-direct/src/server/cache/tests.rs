@@ -1,0 +1,146 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wharf::session::Watch as _;
+use wharf_mem::BLOCK_BYTES;
+
+use super::evict::Surroundings;
+use super::{Began, Cache, Evictor, File, Plan, Waiter};
+
+struct Nobody;
+
+impl Surroundings for Nobody {
+    fn is_pinned(&self, _: u64, _: u64) -> bool {
+        false
+    }
+
+    fn again(&self, _: Waiter) {}
+}
+
+fn waiter(slot: usize) -> Waiter {
+    Waiter { queue: 0, client: 1, slot }
+}
+
+fn plan(file: &File, block: u64) -> Plan {
+    file.plan(block * BLOCK_BYTES + 5, 10, waiter(block as usize))
+}
+
+/// Has a block of a file of `size` bytes kept.
+fn keep(file: &Arc<File>, size: u64, block: u64) {
+    for _ in 0..4 {
+        match plan(file, block) {
+            Plan::Plain => {}
+            Plan::Measure(began) => assert_eq!(file.measured(began, Some(size)).len(), 1),
+            Plan::Fill(began) => {
+                let len = (size - block * BLOCK_BYTES).min(BLOCK_BYTES);
+                let (waiting, there) = filled(file, began, Some(&vec![block as u8; len as usize]));
+                assert!(there && waiting == [waiter(block as usize)]);
+            }
+            Plan::InSection => return,
+            Plan::Wait => panic!("nobody else is there"),
+        }
+    }
+    panic!("block {block} is not kept");
+}
+
+fn filled(file: &Arc<File>, began: Began, bytes: Option<&[u8]>) -> (Vec<Waiter>, bool) {
+    file.filled(began, file.begin_fill(began), bytes)
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_block_earns_its_place_at_the_second_read_and_is_filled_once() {
+    let cache = Cache::new(1 << 20);
+    let file = cache.open(7);
+    assert_eq!(plan(&file, 0), Plan::Plain);
+    let Plan::Measure(began) = plan(&file, 0) else { panic!("a size") };
+    assert_eq!(plan(&file, 0), Plan::Wait);
+    assert_eq!(file.measured(began, Some(100_000)).len(), 2);
+    let Plan::Fill(began) = plan(&file, 0) else { panic!("a block") };
+    assert_eq!(plan(&file, 0), Plan::Wait);
+    assert_eq!(filled(&file, began, Some(&[1; 65_536])), (vec![waiter(0); 2], true));
+    assert_eq!(plan(&file, 0), Plan::InSection);
+    assert_eq!(file.plan(65_000, 1000, waiter(0)), Plan::Plain, "of two blocks");
+    assert_eq!(cache.usage(), (BLOCK_BYTES, 1));
+    assert_eq!((plan(&file, 5), plan(&file, 5)), (Plan::Plain, Plan::Plain), "beyond the end");
+}
+
+#[test]
+fn small_files_and_files_shorter_than_they_say_are_not_kept() {
+    let cache = Cache::new(1 << 20);
+    let small = cache.open(1);
+    plan(&small, 0);
+    let Plan::Measure(began) = plan(&small, 0) else { panic!("a size") };
+    small.measured(began, Some(1000));
+    assert_eq!((plan(&small, 0), plan(&small, 0)), (Plan::Plain, Plan::Plain));
+    let short = cache.open(2);
+    plan(&short, 0);
+    let Plan::Measure(began) = plan(&short, 0) else { panic!("a size") };
+    short.measured(began, Some(65_536));
+    let Plan::Fill(began) = plan(&short, 0) else { panic!("a block") };
+    assert_eq!(filled(&short, began, Some(&[0; 1000])), (vec![waiter(0)], false));
+}
+
+#[test]
+fn what_began_before_a_change_is_thrown_away() {
+    let cache = Cache::new(1 << 20);
+    let file = cache.open(7);
+    keep(&file, 200_000, 1);
+    plan(&file, 0);
+    let Plan::Fill(began) = plan(&file, 0) else { panic!("a block") };
+    cache.changed(7, 70_000..70_001);
+    assert_eq!(filled(&file, began, Some(&[0; 65_536])), (vec![waiter(0)], false));
+    assert_eq!(plan(&file, 1), Plan::Plain, "the changed block is asked for anew");
+    let section = file.section().unwrap();
+    cache.changed(7, 0..u64::MAX);
+    assert!(file.section().is_none(), "the size may be another one");
+    drop(section);
+}
+
+#[test]
+fn the_budget_holds_and_what_is_used_stays_longest() {
+    let cache = Cache::new(64 * BLOCK_BYTES);
+    let _evictor = Evictor::start(cache.clone(), Nobody).unwrap();
+    let file = cache.open(7);
+    let size = 1000 * BLOCK_BYTES;
+    let mut kept = 0;
+    for block in 0..300 {
+        until("room is made", || {
+            // Without room it is answered in a slot, and asked for again.
+            match plan(&file, block) {
+                Plan::Measure(began) => _ = file.measured(began, Some(size)),
+                Plan::Fill(began) => _ = filled(&file, began, Some(&[1; 65_536])),
+                Plan::InSection => return true,
+                Plan::Plain | Plan::Wait => {}
+            }
+            assert!(cache.usage().0 <= 64 * BLOCK_BYTES);
+            false
+        });
+        kept += 1;
+        let section = &file.section().unwrap().section;
+        assert!(section.allocated_bytes() <= 67 * BLOCK_BYTES, "{} bytes", section.allocated_bytes());
+    }
+    assert_eq!(kept, 300);
+}
+
+#[test]
+fn what_nobody_needs_is_forgotten() {
+    let cache = Cache::new(1 << 20);
+    let evictor = Evictor::start(cache.clone(), Nobody).unwrap();
+    let (one, two) = (cache.open(1), cache.open(2));
+    keep(&two, 200_000, 0);
+    cache.close(&one);
+    assert_eq!(cache.files(), 1);
+    cache.close(&two);
+    assert_eq!(cache.files(), 1, "its bytes are kept for the next who opens it");
+    cache.clear();
+    drop(evictor);
+    assert_eq!((cache.files(), cache.usage()), (0, (0, 0)));
+}

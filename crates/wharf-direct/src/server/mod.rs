@@ -1,0 +1,200 @@
+//! The host's end: who may come in, what they may use, and the queues that answer them.
+
+mod cache;
+mod control;
+mod guest;
+mod handles;
+mod host;
+mod queue;
+mod rest;
+mod tickets;
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use wharf::session::{Doorbell as _, Serve};
+use wharf_queue::{Bell, Ending, Phase, QueueHost, cpu};
+
+use crate::socket;
+
+use cache::{Cache, Evictor, Surroundings, Waiter};
+use control::Control;
+use guest::Direct;
+use host::{Host, Post};
+use rest::Rest;
+use tickets::Tickets;
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 16;
+
+/// A volume's direct server: its threads, its socket, what it keeps. Ends when dropped, or [told](Self::end) to.
+pub struct Server {
+    host: Arc<Host>,
+    path: PathBuf,
+    bell: Bell,
+    bells: Vec<rest::WordBell>,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// Those that are waited for one by one.
+struct Threads {
+    evictor: Evictor,
+    control: JoinHandle<()>,
+}
+
+/// What a direct server has in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes in sections.
+    pub sections_bytes: u64,
+    /// Sections.
+    pub sections: usize,
+    /// Files of which something is known.
+    pub files: usize,
+}
+
+impl Server {
+    /// Begins to serve `session` directly, on a socket in `directory`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the socket cannot be made, or there are no threads or descriptors for it.
+    pub fn start(session: Arc<dyn Serve>, directory: &Path) -> io::Result<Server> {
+        let mut random = [0; 8];
+        getrandom(&mut random, GetRandomFlags::empty())?;
+        let volume = u64::from_ne_bytes(random);
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+        made.or_else(|error| if directory.is_dir() { Ok(()) } else { Err(error) })?;
+        let path = directory.join(format!("{volume:016x}.direct"));
+        let listener = socket::listener(&path, BACKLOG)?;
+        let served = Server::over(session, volume, listener, &path);
+        if served.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        served
+    }
+
+    fn over(
+        session: Arc<dyn Serve>,
+        volume: u64,
+        listener: std::os::fd::OwnedFd,
+        path: &Path,
+    ) -> io::Result<Server> {
+        // Who comes in is asked for a ticket, or for its credentials.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        let bell = Bell::new()?;
+        let ending = Arc::new(Ending::default());
+        let cache = Cache::new(session.limits().sections_bytes_max);
+        let tickets = Arc::new(Tickets::new(path.to_owned(), bell.clone()));
+        let owner = rustix::process::geteuid().as_raw();
+        let guest = Arc::new(Direct);
+        let count = cpu::possible();
+        let slots = (session.limits().requests_max as usize / count).max(crate::layout::SLOTS);
+        let (mut posts, mut parts) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (rest, io) = (Rest::new(), Arc::new(QueueHost::default()));
+            let (queue, ready) =
+                session.clone().guest_queue(guest.clone(), slots, io.clone(), Box::new(rest.doorbell()));
+            io.rouses(ready.clone());
+            posts.push(Post::new(ready));
+            parts.push((queue, io, rest));
+        }
+        let closing = AtomicBool::new(false);
+        let (queues, cache_too, clients) = (posts, cache.clone(), RwLock::default());
+        let host =
+            Arc::new(Host { session, cache, tickets, queues, clients, ending, closing, volume, owner });
+        let bells = parts.iter().map(|(_, _, rest)| rest.doorbell()).collect();
+        let evictor = Evictor::start(cache_too, Around(host.clone()))?;
+        let control = Control::new(host.clone(), listener, bell.clone());
+        let control = thread::Builder::new().name("wharf-direct".into()).spawn(move || control.run())?;
+        let threads = Mutex::new(Some(Threads { evictor, control }));
+        let server = Server { host: host.clone(), path: path.to_owned(), bell, bells, threads };
+        for (number, (queue, io, rest)) in parts.into_iter().enumerate() {
+            let running = host.ending.thread();
+            let host = host.clone();
+            thread::Builder::new().name(format!("wharf-direct-{number}")).spawn(move || {
+                cpu::pin_to(number);
+                queue::Server::new(host, number, queue, io.clone(), rest).run();
+                io.end();
+                drop(running);
+            })?;
+        }
+        host.session.watch(host.cache.clone());
+        host.session.tickets(host.tickets.clone());
+        Ok(server)
+    }
+
+    /// Where clients connect.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in use now.
+    pub fn usage(&self) -> Usage {
+        let (sections_bytes, sections) = self.host.cache.usage();
+        Usage { sections_bytes, sections, files: self.host.cache.files() }
+    }
+
+    /// Ends it: clients are hung up, what they had open is closed, operations under way are waited for as the
+    /// limits say. To be called before the session is closed.
+    pub fn end(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Threads { evictor, control }) = threads else { return };
+        let _ = fs::remove_file(&self.path);
+        let Host { ending, closing, session, .. } = &*self.host;
+        // First who lets clients in: what they leave is for the queues to close.
+        closing.store(true, Ordering::SeqCst);
+        self.bell.ring();
+        let _ = control.join();
+        let limits = *session.limits();
+        let ends = |phase, at_most| {
+            ending.advance(phase);
+            self.bells.iter().for_each(wharf::session::Doorbell::ring);
+            ending.wait(Some(at_most))
+        };
+        let ended = ends(Phase::Serve, limits.drain())
+            || ends(Phase::Cancel, limits.cancel())
+            || ends(Phase::Abandon, limits.cancel());
+        if !ended {
+            log::error!("a direct queue is stuck in the file system and is left behind");
+        }
+        // Sections read no more, in whatever process they are mapped.
+        self.host.cache.clear();
+        drop(evictor);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("path", &self.path)
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What eviction asks of the rest.
+struct Around(Arc<Host>);
+
+impl Surroundings for Around {
+    fn is_pinned(&self, section: u64, block: u64) -> bool {
+        let clients = self.0.clients.read().unwrap_or_else(PoisonError::into_inner);
+        clients.iter().any(|client| client.memory.pins.holds(section, block))
+    }
+
+    fn again(&self, waiter: Waiter) {
+        self.0.again(waiter);
+    }
+}

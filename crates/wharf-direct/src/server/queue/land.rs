@@ -1,0 +1,249 @@
+//! From an operation that has ended to what a client is told.
+
+use std::sync::Arc;
+
+use wharf::session::{Completion, OpenReply, Reply};
+use wharf::{Attributes, Cache, Errno, HandleId, NodeId, Time};
+use wharf_mem::Payload;
+
+use crate::glob;
+use crate::layout::{Answer, Ask, Listed, RECORD_BYTES, Record, SLOT_BYTES, line_bytes, lines};
+
+use super::super::cache::Waiter;
+use super::super::guest::Task;
+use super::super::handles::Open;
+use super::super::host::{Client, Mail};
+use super::{Flight, Server};
+
+impl Server {
+    /// An operation has ended.
+    pub(super) fn finish(&mut self, completion: Completion) {
+        let Completion { tag, result, payload, head, .. } = completion;
+        if head.capacity() > 0 {
+            self.heads.push(head);
+        }
+        let Some(flight) = self.flights.get_mut(tag as usize).and_then(Option::take) else { return };
+        self.free.push(tag as u32);
+        // Bytes that somebody still holds are not used again.
+        let payload = Some(payload).filter(Payload::is_free);
+        self.land(flight, result, payload);
+    }
+
+    pub(super) fn land(
+        &mut self,
+        flight: Flight,
+        result: Result<Reply, Errno>,
+        mut payload: Option<Payload>,
+    ) {
+        match flight {
+            Flight::Slot { client, slot } => return self.land_in_slot(client, slot, result, payload),
+            Flight::Measure { file, began } => {
+                let size = match result {
+                    Ok(Reply::Attributes(attributes, _)) => Some(attributes.size),
+                    _ => None,
+                };
+                for waiter in file.measured(began, size) {
+                    self.tell(waiter, Mail::Again(waiter));
+                }
+            }
+            Flight::Fill { file, began, fill } => {
+                let bytes = match (&result, &mut payload) {
+                    (Ok(Reply::Bytes(count)), Some(payload)) => {
+                        payload.bytes_mut().and_then(|bytes| bytes.get(..*count))
+                    }
+                    _ => None,
+                };
+                let (waiting, there) = file.filled(began, fill, bytes);
+                for waiter in waiting {
+                    let mail = match result {
+                        _ if there => Mail::Answer(waiter, Answer::InSection),
+                        Err(errno) => Mail::Answer(waiter, Answer::Failed(errno.get())),
+                        Ok(_) => Mail::Again(waiter),
+                    };
+                    self.tell(waiter, mail);
+                }
+            }
+            Flight::Close { node } => {
+                if let Some(node) = node {
+                    self.host.session.forget(node, 1);
+                }
+            }
+        }
+        self.spare.extend(payload);
+    }
+
+    /// At once if it is this queue's, else by mail.
+    fn tell(&mut self, waiter: Waiter, mail: Mail) {
+        if waiter.queue != self.number {
+            self.host.queues[waiter.queue].send(mail);
+            return;
+        }
+        match mail {
+            Mail::Answer(waiter, answer) => self.answer(waiter.client, waiter.slot, answer),
+            Mail::Again(waiter) => self.again(waiter),
+            Mail::Join(_) | Mail::Leave(_) | Mail::Release(_) => {}
+        }
+    }
+
+    fn land_in_slot(
+        &mut self,
+        client: u64,
+        slot: usize,
+        result: Result<Reply, Errno>,
+        mut payload: Option<Payload>,
+    ) {
+        let Some(at) = self.seats.iter().position(|seat| seat.client.number == client) else {
+            return self.lost(result);
+        };
+        let ask = self.seats[at].asks[slot];
+        let mut goes_on = None;
+        let answer = match (result, ask) {
+            // Nothing needs to be opened there.
+            (Err(Errno::ENOSYS), Ask::Open { .. } | Ask::OpenDirectory { .. }) => {
+                self.opened(at, ask, HandleId(0), false)
+            }
+            (Err(errno), _) => Answer::Failed(errno.get()),
+            (Ok(Reply::Opened(OpenReply { handle, cache, stream, .. })), _) => {
+                self.opened(at, ask, handle, cache != Cache::Direct && !stream)
+            }
+            (Ok(Reply::Bytes(count)), Ask::List { .. }) => {
+                let pattern = self.pattern(at, slot);
+                match room(payload.as_mut()).map(|room| sifted(room, count, pattern.as_deref())) {
+                    Some((0, Some(cursor))) => {
+                        goes_on = Some(cursor);
+                        Answer::Done(0)
+                    }
+                    Some((kept, _)) => Answer::Done(kept as u64),
+                    None => Answer::Failed(Errno::EIO.get()),
+                }
+            }
+            (Ok(reply), _) => self.reply(at, reply, payload.as_mut()),
+        };
+        if let Some(payload) = payload {
+            self.seats[at].lane.put_span(slot, payload);
+        }
+        match (goes_on, ask) {
+            (Some(cursor), Ask::List { handle, .. }) => {
+                // None of these names was wanted, and there are more.
+                let open = self.seats[at].client.handles().get(handle).cloned().ok_or(Errno::EBADF);
+                let begun = open.and_then(|Open { node, handle, .. }| {
+                    let task = Task::List { node, handle, cursor, len: SLOT_BYTES as u32 };
+                    self.begin_in_slot(at, slot, task, &[])
+                });
+                if let Err(errno) = begun {
+                    self.answer(client, slot, Answer::Failed(errno.get()));
+                }
+            }
+            _ => self.answer(client, slot, answer),
+        }
+    }
+
+    fn pattern(&self, at: usize, slot: usize) -> Option<Vec<u8>> {
+        let patterns = &self.seats[at].patterns;
+        patterns.iter().find(|(of, _)| *of == slot).map(|(_, pattern)| pattern.clone())
+    }
+
+    /// What a client is told of a reply; bytes are put into its slot.
+    fn reply(&mut self, at: usize, reply: Reply, payload: Option<&mut Payload>) -> Answer {
+        let put = |record: Record| match room(payload) {
+            Some(room) => {
+                room[..RECORD_BYTES].copy_from_slice(&record.encode());
+                Answer::Done(RECORD_BYTES as u64)
+            }
+            None => Answer::Failed(Errno::EIO.get()),
+        };
+        match reply {
+            Reply::Nothing => Answer::Done(0),
+            Reply::Written(count) | Reply::Bytes(count) => Answer::Done(count as u64),
+            Reply::Attributes(attributes, _) => put(record(0, &attributes)),
+            Reply::Entry(entry) if self.seats[at].client.told(entry.node) => {
+                put(record(entry.node.get(), &entry.attributes))
+            }
+            Reply::Entry(entry) => {
+                self.host.session.forget(entry.node, 1);
+                Answer::Failed(Errno::ENOMEM.get())
+            }
+            Reply::Absent(_) => Answer::Failed(Errno::ENOENT.get()),
+            _ => Answer::Failed(Errno::EIO.get()),
+        }
+    }
+
+    /// A file or directory was opened for a client.
+    fn opened(&mut self, at: usize, ask: Ask, handle: HandleId, keeps: bool) -> Answer {
+        let client: Arc<Client> = self.seats[at].client.clone();
+        let (node, writes, directory) = match ask {
+            Ask::Open { node, writes } => (node, writes, false),
+            Ask::OpenDirectory { node } => (node, false, true),
+            _ => return Answer::Failed(Errno::EIO.get()),
+        };
+        let Some(node) = NodeId::new(node) else { return Answer::Failed(Errno::ESTALE.get()) };
+        // The client may forget the node while it has it open.
+        let holds_node = self.host.session.hold(node).is_some();
+        let open = Open { holds_node, ..self.host.opened(node, handle, directory, writes, keeps) };
+        let inserted = client.handles().insert(open);
+        match inserted {
+            Ok(number) => Answer::Done(number),
+            Err(open) => {
+                self.close(&open);
+                Answer::Failed(Errno::ENOMEM.get())
+            }
+        }
+    }
+
+    /// What was done for somebody who has gone is undone.
+    fn lost(&mut self, result: Result<Reply, Errno>) {
+        match result {
+            Ok(Reply::Entry(entry)) => self.host.session.forget(entry.node, 1),
+            Ok(Reply::Opened(OpenReply { handle, directory, .. })) => {
+                // Which node it was matters to no release.
+                let open = self.host.opened(NodeId::ROOT, handle, directory, false, false);
+                self.close(&open);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The bytes of a slot, while nobody else holds them.
+fn room(payload: Option<&mut Payload>) -> Option<&mut [u8]> {
+    payload.and_then(Payload::bytes_mut)
+}
+
+/// Leaves those lines of a listing that the pattern describes. Returns their bytes, and where the listing goes on if
+/// there were any lines at all.
+fn sifted(room: &mut [u8], count: usize, pattern: Option<&[u8]>) -> (usize, Option<u64>) {
+    let Some(pattern) = pattern else { return (count, None) };
+    let listed = lines(room.get(..count).unwrap_or_default()).unwrap_or_default();
+    let last = listed.last().map(|line| line.cursor);
+    let mut kept = 0;
+    for Listed { name, inode, kind, cursor } in listed {
+        if glob::matches(pattern, &name) {
+            let end = kept + line_bytes(name.len());
+            let head = Listed::head(inode, cursor, kind, name.len());
+            let (fixed, rest) = room[kept..end].split_at_mut(head.len());
+            fixed.copy_from_slice(&head);
+            rest.fill(0);
+            rest[..name.len()].copy_from_slice(&name);
+            kept = end;
+        }
+    }
+    (kept, last)
+}
+
+fn record(node: u64, attributes: &Attributes) -> Record {
+    let time = |time: Time| (time.seconds, time.nanoseconds);
+    Record {
+        node,
+        inode: attributes.inode,
+        mode: attributes.kind.mode_bits() | u32::from(attributes.permissions),
+        links: attributes.links,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        device: attributes.device,
+        block_size: attributes.block_size,
+        size: attributes.size,
+        blocks: attributes.blocks,
+        times: [time(attributes.accessed), time(attributes.modified), time(attributes.changed)],
+        born: attributes.born.map(time),
+    }
+}

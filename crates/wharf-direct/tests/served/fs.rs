@@ -1,0 +1,200 @@
+//! Files in memory that count what they are asked, and a volume of them that is served directly.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use wharf::op;
+use wharf::testing::Volume;
+use wharf::{
+    Attributes, Cache, Capabilities, Context, Entry, Error, FileSystem, Kind, Listed, Listing, Name,
+    Notifier, Opened, Result, Window,
+};
+use wharf_direct::client;
+use wharf_direct::server::Server;
+
+/// What a test and its file system share.
+#[derive(Clone, Default)]
+pub(crate) struct Files {
+    pub(crate) bytes: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    pub(crate) reads: Arc<AtomicU64>,
+    pub(crate) releases: Arc<AtomicU64>,
+    /// Reads wait until this is false.
+    pub(crate) held: Arc<AtomicBool>,
+    pub(crate) fails: Arc<AtomicBool>,
+}
+
+impl Files {
+    pub(crate) fn with(files: &[(&str, Vec<u8>)]) -> Files {
+        let all = Files::default();
+        for (name, bytes) in files {
+            all.bytes.lock().unwrap().insert((*name).to_owned(), bytes.clone());
+        }
+        all
+    }
+
+    fn attributes(&self, name: &str) -> Result<Attributes> {
+        if name.is_empty() {
+            return Ok(Attributes::directory(1));
+        }
+        let bytes = self.bytes.lock().unwrap();
+        let at = bytes.keys().position(|key| key == name).ok_or(Error::not_found())?;
+        Ok(Attributes::file(2 + at as u64, bytes[name].len() as u64))
+    }
+}
+
+impl FileSystem for Files {
+    type Node = Arc<str>;
+    type File = Arc<str>;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::WRITE | Capabilities::FSYNC
+    }
+
+    fn root(&self) -> Arc<str> {
+        "".into()
+    }
+
+    async fn lookup(&self, _: &Context, _: &Arc<str>, op: op::Lookup<'_>) -> Result<Entry<Arc<str>>> {
+        let name = String::from_utf8_lossy(op.name.as_bytes()).into_owned();
+        let attributes = self.attributes(&name)?;
+        Ok(Entry::new(name.into(), attributes))
+    }
+
+    async fn getattr(&self, _: &Context, node: &Arc<str>, _: Option<&Arc<str>>) -> Result<Attributes> {
+        self.attributes(node)
+    }
+
+    async fn setattr(
+        &self,
+        _: &Context,
+        node: &Arc<str>,
+        _: Option<&Arc<str>>,
+        op: op::SetAttributes,
+    ) -> Result<Attributes> {
+        if let Some(size) = op.size {
+            let mut bytes = self.bytes.lock().unwrap();
+            bytes.get_mut(&**node).ok_or(Error::not_found())?.resize(size as usize, 0);
+        }
+        self.attributes(node)
+    }
+
+    async fn open(&self, _: &Context, node: &Arc<str>, _: op::Open) -> Result<Opened<Arc<str>>> {
+        let cache = if &**node == "fresh" { Cache::Direct } else { Cache::WhileOpen };
+        Ok(Opened::new(node.clone()).cache(cache))
+    }
+
+    async fn opendir(&self, _: &Context, node: &Arc<str>, _: op::Open) -> Result<Opened<Arc<str>>> {
+        Ok(Opened::new(node.clone()))
+    }
+
+    async fn release(&self, _: &Context, _: &Arc<str>, _: op::Release) {
+        self.releases.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn read(&self, cx: &Context, file: &Arc<str>, op: op::Read, mut into: Window<'_>) -> Result<usize> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.held.load(Ordering::SeqCst) {
+            cx.cancellation().wait().await;
+            return Err(Error::interrupted());
+        }
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Error::io("reading what is broken on purpose"));
+        }
+        let bytes = self.bytes.lock().unwrap();
+        let bytes = bytes.get(&**file).ok_or(Error::not_found())?;
+        Ok(into.put(bytes.get(op.offset as usize..).unwrap_or_default()))
+    }
+
+    async fn write(&self, _: &Context, file: &Arc<str>, op: op::Write<'_>) -> Result<usize> {
+        let mut bytes = self.bytes.lock().unwrap();
+        let bytes = bytes.get_mut(&**file).ok_or(Error::not_found())?;
+        let end = op.offset as usize + op.data.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[op.offset as usize..end].copy_from_slice(&op.data);
+        Ok(op.data.len())
+    }
+
+    async fn fsync(&self, _: &Context, _: &Arc<str>, _: op::Fsync) -> Result<()> {
+        Ok(())
+    }
+
+    async fn readdir(
+        &self,
+        _: &Context,
+        _: &Arc<str>,
+        op: op::List,
+        list: &mut Listing<'_, Arc<str>>,
+    ) -> Result<()> {
+        let bytes = self.bytes.lock().unwrap();
+        for (at, name) in bytes.keys().enumerate().skip(op.cursor as usize) {
+            let Some(name) = Name::new(name.as_bytes()) else { continue };
+            if !list.add(Listed { name, inode: 2 + at as u64, kind: Kind::File, cursor: at as u64 + 1 }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A volume, its direct server, and a kernel that takes every notice.
+pub(crate) struct Served {
+    pub(crate) server: Server,
+    pub(crate) volume: Volume<Files>,
+    notifier: Notifier,
+    kernel: Option<JoinHandle<()>>,
+    _room: tempfile::TempDir,
+}
+
+impl Served {
+    pub(crate) fn new(files: &Files) -> Served {
+        Served::with(files, wharf::Limits::default())
+    }
+
+    pub(crate) fn with(files: &Files, limits: wharf::Limits) -> Served {
+        let room = tempfile::tempdir().unwrap();
+        let setup = wharf::session::Setup { limits, ..wharf::session::Setup::default() };
+        let volume = Volume::with(files.clone(), setup).unwrap();
+        let notifier = volume.notifier().clone();
+        let taken = notifier.clone();
+        let kernel = std::thread::spawn(move || {
+            while let Some(notice) = taken.next() {
+                notice.confirm(Ok(Vec::new()));
+            }
+        });
+        let server = Server::start(volume.session(), room.path()).unwrap();
+        Served { server, volume, notifier, kernel: Some(kernel), _room: room }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.server.path().to_owned()
+    }
+
+    pub(crate) fn client(&self) -> client::Volume {
+        client::Volume::connect(&self.socket()).unwrap()
+    }
+
+    pub(crate) fn open(&self, name: &str) -> client::Reader {
+        open(&self.socket(), name)
+    }
+}
+
+pub(crate) fn open(socket: &Path, name: &str) -> client::Reader {
+    let client = client::Volume::connect(socket).unwrap();
+    let (node, _) = client.lookup(&client.root(), name.as_bytes()).unwrap();
+    client.open(&node, true).unwrap()
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.end();
+        self.notifier.close();
+        if let Some(kernel) = self.kernel.take() {
+            kernel.join().unwrap();
+        }
+    }
+}
