@@ -17,7 +17,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("wharf-direct", &["wharf", "wharf-mem", "wharf-queue"]),
     ("wharf-drivers", &["wharf"]),
     ("wharf-preload", &["wharf-direct"]),
-    ("wharf-cli", &["wharf", "wharf-drivers", "wharf-fuse"]),
+    ("wharf-cli", &["wharf", "wharf-direct", "wharf-drivers", "wharf-fuse"]),
 ];
 
 /// Modules that must not know others of their crate.

@@ -122,6 +122,10 @@ pub(crate) struct Mount {
     #[arg(long)]
     pub(crate) no_passthrough: bool,
 
+    /// Do not let programs read past the kernel, through shared memory
+    #[arg(long)]
+    pub(crate) no_direct: bool,
+
     /// Change a limit of the volume; may be given several times
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::Choice::parse)]
     pub(crate) limits: Vec<limits::Choice>,

@@ -41,6 +41,8 @@ pub(crate) struct Mount {
     /// Nobody changes the source but through this mount.
     pub(crate) exclusive: bool,
     pub(crate) passthrough: bool,
+    /// Programs may read past the kernel.
+    pub(crate) direct: bool,
     pub(crate) auto_unmount: bool,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
@@ -153,6 +155,7 @@ fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure>
         },
         exclusive: typed.exclusive,
         passthrough: !typed.no_passthrough,
+        direct: !typed.no_direct,
         auto_unmount: typed.auto_unmount,
         limits: limits::with(&typed.limits),
         log: Log { level: level(typed.log), file: typed.log_file.map(|file| working_directory.join(file)) },
@@ -214,6 +217,7 @@ mod tests {
             allow: Allow::Owner,
             exclusive: false,
             passthrough: true,
+            direct: true,
             auto_unmount: false,
             limits: Limits::default(),
             log: Log { level: LevelFilter::Warn, file: None },
@@ -226,7 +230,7 @@ mod tests {
     fn every_option_of_mount_means_something() {
         let plan = mounted(
             "wharf mount memory:size=1G,inodes=9 scratch --transport=dev --read-only --allow-other --daemon \
-             --auto-unmount --exclusive --no-passthrough --limit requests_max=7 --log debug --log-file x.log",
+             --auto-unmount --exclusive --no-passthrough --no-direct --limit requests_max=7 --log debug --log-file x.log",
         );
         let expected = Mount {
             spec: Spec::Memory(Memory { bytes_max: Some(1 << 30), inodes_max: Some(9) }),
@@ -237,6 +241,7 @@ mod tests {
             allow: Allow::Everyone,
             exclusive: true,
             passthrough: false,
+            direct: false,
             auto_unmount: true,
             limits: Limits { requests_max: 7, ..Limits::default() },
             log: Log { level: LevelFilter::Debug, file: Some("/home/me/x.log".into()) },

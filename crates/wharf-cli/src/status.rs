@@ -30,6 +30,8 @@ pub(crate) struct Status {
     pub(crate) transport: String,
     /// Why that transport.
     pub(crate) reason: String,
+    /// The socket by which programs read past the kernel, if they may.
+    pub(crate) direct: Option<PathBuf>,
     /// Names and values, as `--limit` takes them.
     pub(crate) limits: Vec<(String, String)>,
 }
@@ -66,14 +68,21 @@ impl Status {
             since: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
             transport: volume.transport().to_string(),
             reason: volume.transport_reason().to_owned(),
+            direct: None,
             limits: limits.map(|(name, value)| (name.to_owned(), value)).collect(),
         }
     }
 
     fn encode(&self) -> String {
-        let Status { pid, since, transport, reason, limits } = self;
+        let Status { pid, since, transport, reason, direct, limits } = self;
         let reason = reason.replace('\n', " ");
         let mut text = format!("pid {pid}\nsince {since}\ntransport {transport}\nreason {reason}\n");
+        // A path with a newline in it cannot be told.
+        if let Some(direct) =
+            direct.as_ref().and_then(|path| path.to_str()).filter(|path| !path.contains('\n'))
+        {
+            text += &format!("direct {direct}\n");
+        }
         for (name, value) in limits {
             text += &format!("limit {name} {value}\n");
         }
@@ -90,6 +99,7 @@ impl Status {
                 "since" => status.since = value.parse().unwrap_or(0),
                 "transport" => status.transport = value.to_owned(),
                 "reason" => status.reason = value.to_owned(),
+                "direct" => status.direct = Some(value.into()),
                 "limit" => {
                     status.limits.extend(value.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())))
                 }
@@ -180,6 +190,11 @@ impl Watched {
     }
 }
 
+/// Where the hosts of this user leave their files, and listen.
+pub(crate) fn own_directory() -> PathBuf {
+    directory(rustix::process::getuid().as_raw())
+}
+
 /// Where the hosts of a user leave their files.
 fn directory(uid: u32) -> PathBuf {
     let own = rustix::process::getuid().as_raw() == uid;
@@ -200,6 +215,7 @@ mod tests {
             since: 1_763_700_000,
             transport: "uring".into(),
             reason: "the kernel offers it".into(),
+            direct: Some("/run/wharf/7.direct".into()),
             limits: vec![("requests_max".into(), "16384".into()), ("payload_bytes_max".into(), "1M".into())],
         }
     }

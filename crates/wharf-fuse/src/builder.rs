@@ -255,8 +255,8 @@ impl<F: FileSystem> Attempt<'_, F> {
             })?
         };
         log::info!("{}: served over {transport}: {why}", connection.point().display());
-        let finished = Mutex::new(false);
-        Ok(Volume::new(Arc::new(Served { session, connection, threads, transport, why, finished })))
+        let (finished, guests) = (Mutex::new(false), Mutex::default());
+        Ok(Volume::new(Arc::new(Served { session, connection, threads, transport, why, finished, guests })))
     }
 
     /// What a read-only mount never asks for.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wharf::session::{Doorbell, Session};
+use wharf::session::{Doorbell, Serve, Session};
 use wharf::{FileSystem, Limits, Notifier};
 use wharf_queue::{BlockingHost, Phase, block_on};
 
@@ -62,6 +62,8 @@ pub(crate) trait Serving: Send + Sync {
     fn notifier(&self) -> &Notifier;
     fn transport(&self) -> (Transport, &str);
     fn counts(&self) -> (usize, usize);
+    fn session(&self) -> Arc<dyn Serve>;
+    fn guests(&self) -> &Guests;
     /// Releases, forgets and shuts down. False if that took too long.
     fn close(&self, at_most: Duration) -> bool;
     /// True for the first who asks.
@@ -75,7 +77,11 @@ pub(crate) struct Served<F: FileSystem> {
     pub(crate) transport: Transport,
     pub(crate) why: String,
     pub(crate) finished: Mutex<bool>,
+    pub(crate) guests: Guests,
 }
+
+/// What ends the transports beside this one.
+pub(crate) type Guests = Mutex<Vec<Box<dyn FnOnce() + Send>>>;
 
 impl<F: FileSystem> Serving for Served<F> {
     fn connection(&self) -> &Connection {
@@ -100,6 +106,14 @@ impl<F: FileSystem> Serving for Served<F> {
 
     fn counts(&self) -> (usize, usize) {
         self.session.counts()
+    }
+
+    fn session(&self) -> Arc<dyn Serve> {
+        self.session.clone()
+    }
+
+    fn guests(&self) -> &Guests {
+        &self.guests
     }
 
     fn close(&self, at_most: Duration) -> bool {
@@ -169,6 +183,22 @@ impl Handle {
         self.serving.counts()
     }
 
+    /// The session, for a transport beside this one; its end is told by [`at_end`](Self::at_end).
+    pub fn session(&self) -> Arc<dyn Serve> {
+        self.serving.session()
+    }
+
+    /// Has `end` called when the kernel asks no more, before open files are released and the file system is shut
+    /// down: for what ends a transport beside this one. At once if that has been.
+    pub fn at_end(&self, end: impl FnOnce() + Send + 'static) {
+        let finished = self.serving.finishes();
+        if *finished {
+            drop(finished);
+            return end();
+        }
+        self.serving.guests().lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(end));
+    }
+
     /// Takes the mount away and ends the volume, waiting for what is outstanding.
     ///
     /// With [`Mode::Lazy`] programs that use it keep what they have open until the deadline of the limits
@@ -203,6 +233,10 @@ impl Handle {
                 "{}: a thread of the file system's is stuck in it and is left behind",
                 self.point().display()
             );
+        }
+        for end in std::mem::take(&mut *self.serving.guests().lock().unwrap_or_else(PoisonError::into_inner))
+        {
+            end();
         }
         self.serving.notifier().close();
         let closing = limits.drain() + limits.cancel();

@@ -74,6 +74,10 @@ fn block(mounted: &Mounted, state: Liveness, found: &Found) -> String {
 fn host_lines(line: &mut impl FnMut(&str, String), status: &Status) {
     line("host", format!("process {}, since {}", status.pid, moment(status.since)));
     line("transport", format!("{} ({})", plain(&status.transport), plain(&status.reason)));
+    match &status.direct {
+        Some(socket) => line("direct", format!("by {}", plain(socket))),
+        None => line("direct", "off".into()),
+    }
     for (at, (name, value)) in status.limits.iter().enumerate() {
         line(if at == 0 { "limits" } else { "" }, format!("{}={}", plain(name), plain(value)));
     }
@@ -119,7 +123,9 @@ mod tests {
     #[test]
     fn all_that_is_known_is_told() {
         let limits = vec![("requests_max".into(), "16384".into()), ("drain_ms".into(), "10000".into())];
-        let status = Status { pid: 7, since: 0, transport: "dev".into(), reason: "as chosen".into(), limits };
+        let (transport, reason) = ("dev".into(), "as chosen".into());
+        let direct = Some("/run/wharf/7.direct".into());
+        let status = Status { pid: 7, since: 0, transport, reason, direct, limits };
         let mut text = block(&mounted("/mnt/data"), Liveness::Answers, &Found::Unknown);
         host_lines(&mut |name, value| text += &format!("{name}: {value}\n"), &status);
         for told in [
@@ -130,6 +136,7 @@ mod tests {
             "39 in /sys/fs/fuse/connections",
             "process 7, since 19",
             "dev (as chosen)",
+            "by /run/wharf/7.direct",
             "limits: requests_max=16384\n: drain_ms=10000\n",
         ] {
             assert!(text.contains(told), "{told}: {text}");

@@ -1,6 +1,9 @@
 //! `wharf mount`: makes the file system, mounts it, and serves it until somebody ends it.
 
+use std::path::PathBuf;
+
 use wharf::{Capabilities, Defaults, FileSystem};
+use wharf_direct::server::Server;
 use wharf_fuse::mount::{self, Options};
 use wharf_fuse::{Transport, Volume};
 
@@ -70,7 +73,8 @@ fn serve<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount, ending: &Ending
         signals::end(&volume);
         return Ok(());
     }
-    let published = connection.and_then(|connection| publish(&volume, connection));
+    let direct = plan.direct.then(|| direct(&volume)).flatten();
+    let published = connection.and_then(|connection| publish(&volume, connection, direct));
     if let Err(failure) = announce(plan, &volume) {
         // Whoever asked for it does not know that it is there.
         signals::end(&volume);
@@ -104,8 +108,18 @@ fn number_of(volume: &Volume) -> Option<u32> {
     Some(here.connection)
 }
 
-fn publish(volume: &Volume, connection: u32) -> Option<Published> {
-    let published = status::publish(&Status::of(volume), connection);
+/// Lets programs read past the kernel. Without it everything works, only not as fast.
+fn direct(volume: &Volume) -> Option<PathBuf> {
+    let started = Server::start(volume.session(), &status::own_directory());
+    let server =
+        started.inspect_err(|error| log::warn!("programs read through the kernel only: {error}")).ok()?;
+    let path = server.path().to_owned();
+    volume.at_end(move || server.end());
+    Some(path)
+}
+
+fn publish(volume: &Volume, connection: u32, direct: Option<PathBuf>) -> Option<Published> {
+    let published = status::publish(&Status { direct, ..Status::of(volume) }, connection);
     published.inspect_err(|error| log::info!("`wharf list` will know little of this mount: {error}")).ok()
 }
 

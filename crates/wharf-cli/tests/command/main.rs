@@ -2,6 +2,7 @@
 //!
 //! The tests that mount need `/dev/fuse` and root, and fail without them.
 
+mod direct;
 mod mounts;
 mod signals;
 mod usage;

@@ -28,8 +28,10 @@ pub(super) struct Host {
     pub(super) queues: Vec<Post>,
     pub(super) clients: RwLock<Vec<Arc<Client>>>,
     pub(super) ending: Arc<Ending>,
-    /// Nobody comes in any more: queues end when they have nothing to do.
+    /// Nobody comes in any more.
     pub(super) closing: AtomicBool,
+    /// Everybody has left: queues end when they have nothing to do.
+    pub(super) empty: AtomicBool,
     /// Which volume; random.
     pub(super) volume: u64,
     /// The user whose process this is.

@@ -105,10 +105,20 @@ impl Server {
             posts.push(Post::new(ready));
             parts.push((queue, io, rest));
         }
-        let closing = AtomicBool::new(false);
+        let (closing, empty) = (AtomicBool::new(false), AtomicBool::new(false));
         let (queues, cache_too, clients) = (posts, cache.clone(), RwLock::default());
-        let host =
-            Arc::new(Host { session, cache, tickets, queues, clients, ending, closing, volume, owner });
+        let host = Arc::new(Host {
+            session,
+            cache,
+            tickets,
+            queues,
+            clients,
+            ending,
+            closing,
+            empty,
+            volume,
+            owner,
+        });
         let bells = parts.iter().map(|(_, _, rest)| rest.doorbell()).collect();
         let evictor = Evictor::start(cache_too, Around(host.clone()))?;
         let control = Control::new(host.clone(), listener, bell.clone());
@@ -152,6 +162,7 @@ impl Server {
         closing.store(true, Ordering::SeqCst);
         self.bell.ring();
         let _ = control.join();
+        self.host.empty.store(true, Ordering::SeqCst);
         let limits = *session.limits();
         let ends = |phase, at_most| {
             ending.advance(phase);

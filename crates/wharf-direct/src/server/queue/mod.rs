@@ -113,7 +113,7 @@ impl Server {
                 }
             }
             let idle = self.queue.pending() == 0 && self.host.queues[self.number].is_empty();
-            if idle && self.host.closing.load(Ordering::SeqCst) {
+            if idle && self.host.empty.load(Ordering::SeqCst) {
                 break;
             }
             if !busy {
