@@ -126,6 +126,10 @@ pub(crate) struct Mount {
     #[arg(long)]
     pub(crate) no_direct: bool,
 
+    /// Keep idle processors from deep sleep while the mount is in use: answers come sooner, at a cost of power; for root
+    #[arg(long)]
+    pub(crate) low_latency: bool,
+
     /// Change a limit of the volume; may be given several times
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::Choice::parse)]
     pub(crate) limits: Vec<limits::Choice>,

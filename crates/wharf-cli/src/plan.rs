@@ -43,6 +43,8 @@ pub(crate) struct Mount {
     pub(crate) passthrough: bool,
     /// Programs may read past the kernel.
     pub(crate) direct: bool,
+    /// Processors do not sleep deeply while the mount is in use.
+    pub(crate) low_latency: bool,
     pub(crate) auto_unmount: bool,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
@@ -156,6 +158,7 @@ fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure>
         exclusive: typed.exclusive,
         passthrough: !typed.no_passthrough,
         direct: !typed.no_direct,
+        low_latency: typed.low_latency,
         auto_unmount: typed.auto_unmount,
         limits: limits::with(&typed.limits),
         log: Log { level: level(typed.log), file: typed.log_file.map(|file| working_directory.join(file)) },
@@ -218,6 +221,7 @@ mod tests {
             exclusive: false,
             passthrough: true,
             direct: true,
+            low_latency: false,
             auto_unmount: false,
             limits: Limits::default(),
             log: Log { level: LevelFilter::Warn, file: None },
@@ -230,7 +234,8 @@ mod tests {
     fn every_option_of_mount_means_something() {
         let plan = mounted(
             "wharf mount memory:size=1G,inodes=9 scratch --transport=dev --read-only --allow-other --daemon \
-             --auto-unmount --exclusive --no-passthrough --no-direct --limit requests_max=7 --log debug --log-file x.log",
+             --auto-unmount --exclusive --no-passthrough --no-direct --low-latency \
+             --limit requests_max=7 --log debug --log-file x.log",
         );
         let expected = Mount {
             spec: Spec::Memory(Memory { bytes_max: Some(1 << 30), inodes_max: Some(9) }),
@@ -242,6 +247,7 @@ mod tests {
             exclusive: true,
             passthrough: false,
             direct: false,
+            low_latency: true,
             auto_unmount: true,
             limits: Limits { requests_max: 7, ..Limits::default() },
             log: Log { level: LevelFilter::Debug, file: Some("/home/me/x.log".into()) },

@@ -12,6 +12,7 @@ use wharf::session::{Session, Setup};
 use wharf::{Capabilities, Defaults, FileSystem, Limits};
 use wharf_queue::{BlockingHost, block_on};
 
+use crate::awake::Awake;
 use crate::mount::{self, Mode, Options, prepare};
 use crate::protocol::Fuse;
 use crate::serve::{Threads, start_dev, start_uring};
@@ -84,12 +85,14 @@ pub struct Mount<F> {
     setup: Setup,
     transport: Transport,
     passthrough: bool,
+    low_latency: bool,
 }
 
 impl<F: FileSystem> Mount<F> {
     /// A mount with default limits, over whatever transport there is.
     pub fn new(fs: F, options: Options) -> Mount<F> {
-        Mount { fs, options, setup: Setup::default(), transport: Transport::Auto, passthrough: true }
+        let (setup, transport) = (Setup::default(), Transport::Auto);
+        Mount { fs, options, setup, transport, passthrough: true, low_latency: false }
     }
 
     /// Over this transport, or not at all.
@@ -114,6 +117,15 @@ impl<F: FileSystem> Mount<F> {
         Mount { passthrough, ..self }
     }
 
+    /// Whether idle processors are kept from deep sleep while the volume is in use, until 200 ms after its last request.
+    ///
+    /// A request that crosses processors is answered sooner then, most of all on virtual machines. It is the
+    /// whole machine that pays, in power or in time of its host, so it is for volumes whose answers are waited for one
+    /// by one. It needs root; without, the volume is mounted all the same and the log says so.
+    pub fn low_latency(self, low_latency: bool) -> Mount<F> {
+        Mount { low_latency, ..self }
+    }
+
     /// Runs every batch of polls inside `around`: to enter a runtime, whose timers and sockets the file system uses.
     ///
     /// With tokio: `.around(move |poll| { let _guard = runtime.enter(); poll() })`.
@@ -127,7 +139,7 @@ impl<F: FileSystem> Mount<F> {
     /// # Errors
     /// [`Error`], with the way out in its words. Nothing is left mounted then.
     pub fn at(self, path: impl AsRef<Path>) -> Result<Volume, Error> {
-        let Mount { fs, options, setup, transport, passthrough } = self;
+        let Mount { fs, options, setup, transport, passthrough, low_latency } = self;
         let fs = Arc::new(fs);
         let around = setup.around.clone();
         let started = entered(around.as_ref(), || block_on(fs.start(), START_AT_MOST));
@@ -137,7 +149,9 @@ impl<F: FileSystem> Mount<F> {
             None => return Err(Error::FileSystem(wharf::Error::io("starting: it took too long"))),
         }
         let path = path.as_ref();
-        let attempt = Attempt { fs: &fs, options: &options, setup: &setup, transport, passthrough, path };
+        let (fs_of, options, setup_of) = (&fs, &options, &setup);
+        let attempt =
+            Attempt { fs: fs_of, options, setup: setup_of, transport, passthrough, low_latency, path };
         let mounted = attempt.over();
         if mounted.is_err() {
             entered(around.as_ref(), || block_on(fs.shutdown(), setup.limits.drain()));
@@ -162,6 +176,7 @@ struct Attempt<'a, F> {
     setup: &'a Setup,
     transport: Transport,
     passthrough: bool,
+    low_latency: bool,
     path: &'a Path,
 }
 
@@ -240,15 +255,19 @@ impl<F: FileSystem> Attempt<'_, F> {
             None => return Err(Error::FileSystem(wharf::Error::io("looking at its root: it took too long"))),
         }
         let transport = if uring { Transport::Uring } else { Transport::Dev };
+        let awake = self.low_latency.then(Awake::start).transpose().unwrap_or_else(|error| {
+            log::warn!("processors sleep as they like: keeping them awake needs root ({error})");
+            None
+        });
         let threads: Threads = if uring {
-            start_uring(session.clone(), device).map_err(|error| {
+            start_uring(session.clone(), device, awake).map_err(|error| {
                 // Requests wait for the rings that were promised; only the end of the connection frees them.
                 let _ = connection.abort();
                 session.notifier().close();
                 Error::Transport(transport, error)
             })?
         } else {
-            start_dev(session.clone(), device).map_err(|error| {
+            start_dev(session.clone(), device, awake).map_err(|error| {
                 let _ = connection.unmount(Mode::Lazy);
                 session.notifier().close();
                 Error::Connection(error)

@@ -7,6 +7,7 @@ use wharf::notice::Pending;
 use wharf::session::{Ready, Session, interrupt};
 use wharf::{Errno, Error, FileSystem, RequestId};
 
+use crate::awake::Awake;
 use crate::protocol::Fuse;
 use crate::wire::{self, Control};
 
@@ -18,6 +19,8 @@ pub(crate) struct Controls<F: FileSystem> {
     pub(crate) session: Arc<Session<F, Fuse>>,
     pub(crate) queues: OnceLock<Vec<Arc<Ready>>>,
     pub(crate) retrievals: Arc<Retrievals>,
+    /// Keeps processors awake while requests come.
+    pub(crate) awake: Option<Arc<Awake>>,
 }
 
 /// What is to be done about a request.
@@ -33,6 +36,9 @@ pub(crate) enum Handling {
 impl<F: FileSystem> Controls<F> {
     pub(crate) fn handle(&self, header: &wire::Header, head: &[u8]) -> Handling {
         if header.makes_operation() {
+            if let Some(awake) = &self.awake {
+                awake.used();
+            }
             return Handling::Begin;
         }
         match wire::control(head) {

@@ -7,6 +7,7 @@
 //! `dev` and `uring` move the bytes; `notices` tells the kernel what changed.
 #![deny(unsafe_code)]
 
+mod awake;
 mod builder;
 mod control;
 mod dev;

@@ -9,6 +9,7 @@ use wharf::FileSystem;
 use wharf::session::{Ready, Session};
 use wharf_queue::{Bell, Ending, QueueHost, cpu};
 
+use crate::awake::Awake;
 use crate::control::Controls;
 use crate::protocol::Fuse;
 use crate::{dev, notices, uring};
@@ -17,6 +18,7 @@ use crate::{dev, notices, uring};
 pub(crate) struct Threads {
     pub(crate) ending: Arc<Ending>,
     pub(crate) bells: Vec<Bell>,
+    pub(crate) awake: Option<Arc<Awake>>,
 }
 
 /// What a new thread is given.
@@ -38,8 +40,9 @@ struct Queues<F: FileSystem> {
 pub(crate) fn start_dev<F: FileSystem>(
     session: Arc<Session<F, Fuse>>,
     device: Arc<OwnedFd>,
+    awake: Option<Arc<Awake>>,
 ) -> io::Result<Threads> {
-    let mut queues = Queues::new(session, device)?;
+    let mut queues = Queues::new(session, device, awake)?;
     let count = cpu::online();
     for number in 0..count {
         let blocking = if number == 0 {
@@ -68,8 +71,9 @@ pub(crate) fn start_dev<F: FileSystem>(
 pub(crate) fn start_uring<F: FileSystem>(
     session: Arc<Session<F, Fuse>>,
     device: Arc<OwnedFd>,
+    awake: Option<Arc<Awake>>,
 ) -> io::Result<Threads> {
-    let mut queues = Queues::new(session, device)?;
+    let mut queues = Queues::new(session, device, awake)?;
     let count = cpu::possible();
     let device = queues.device.clone();
     queues.add_dev(device, None, count)?;
@@ -80,12 +84,17 @@ pub(crate) fn start_uring<F: FileSystem>(
 }
 
 impl<F: FileSystem> Queues<F> {
-    fn new(session: Arc<Session<F, Fuse>>, device: Arc<OwnedFd>) -> io::Result<Queues<F>> {
+    fn new(
+        session: Arc<Session<F, Fuse>>,
+        device: Arc<OwnedFd>,
+        awake: Option<Arc<Awake>>,
+    ) -> io::Result<Queues<F>> {
         let ending = Arc::new(Ending::default());
         let controls = Arc::new(Controls {
             session: session.clone(),
             queues: OnceLock::new(),
             retrievals: Arc::default(),
+            awake,
         });
         let (session_too, device_too) = (session.clone(), device.clone());
         let (retrievals, running) = (controls.retrievals.clone(), ending.thread());
@@ -198,6 +207,7 @@ impl<F: FileSystem> Queues<F> {
         for gate in self.gates {
             gate.send(()).map_err(|_| io::Error::other("a queue's thread ended at its start"))?;
         }
-        Ok(Threads { ending: self.ending, bells: self.bells })
+        let awake = self.controls.awake.clone();
+        Ok(Threads { ending: self.ending, bells: self.bells, awake })
     }
 }

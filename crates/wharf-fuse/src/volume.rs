@@ -238,6 +238,9 @@ impl Handle {
         {
             end();
         }
+        if let Some(awake) = &self.serving.threads().awake {
+            awake.end();
+        }
         self.serving.notifier().close();
         let closing = limits.drain() + limits.cancel();
         if !self.serving.close(closing) {
@@ -259,7 +262,7 @@ impl Handle {
         {
             log::warn!("{error}");
         }
-        let Threads { ending, bells } = self.serving.threads();
+        let Threads { ending, bells, .. } = self.serving.threads();
         ending.advance(phase);
         bells.iter().for_each(Doorbell::ring);
         self.wait_for_queues(Some(at_most))

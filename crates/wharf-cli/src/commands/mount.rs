@@ -99,6 +99,7 @@ fn mounted<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount) -> Result<Vol
         .limits(plan.limits)
         .defaults(defaults)
         .passthrough(plan.passthrough)
+        .low_latency(plan.low_latency)
         .at(&plan.point)
 }
 
