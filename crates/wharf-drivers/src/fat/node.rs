@@ -90,7 +90,11 @@ impl Inode {
         if facts.is_gone() {
             return Err(Error::not_found());
         }
-        Ok(facts.slot.first(geometry.width))
+        let key = facts.slot.first(geometry.width);
+        if key == 0 || key == root_key(geometry) {
+            return Err(Error::io("entering a directory").because("it says that it is the root"));
+        }
+        Ok(key)
     }
 
     pub(super) fn attributes(&self) -> Attributes {
@@ -145,17 +149,24 @@ impl Extents for Inode {
         let each = u64::from(shared.geometry.cluster_bytes);
         let facts = self.facts();
         let runs = facts.runs.as_ref().ok_or(Error::io("reading a file that was not opened"))?;
+        // It may have become shorter since it was asked how long it is.
+        let range = range.start..range.end.min(facts.slot.size().into());
+        if range.is_empty() {
+            return Ok(());
+        }
         if range.end.div_ceil(each) > u64::from(runs.len()) {
             return Err(Error::io("reading a file").because("its chain of clusters ends before it does"));
         }
         let first = (range.start / each) as u32;
-        into.extend(runs.from(first).iter().take_while(|run| u64::from(run.index) * each < range.end).map(
-            |run| Run {
-                offset: u64::from(run.index) * each,
+        let covering = runs.from(first).iter().take_while(|run| u64::from(run.index) * each < range.end);
+        into.extend(covering.map(|run| {
+            let offset = u64::from(run.index) * each;
+            Run {
+                offset,
                 disc_offset: Some(shared.medium.base() + shared.geometry.offset(run.span.first)),
-                len: u64::from(run.span.count) * each,
-            },
-        ));
+                len: (u64::from(run.span.count) * each).min(range.end - offset),
+            }
+        }));
         Ok(())
     }
 

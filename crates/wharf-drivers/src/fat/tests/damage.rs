@@ -88,6 +88,24 @@ fn a_chain_that_ends_early_is_an_io_error_behind_its_end() {
 }
 
 #[test]
+fn a_directory_that_says_it_is_the_root_is_an_io_error() {
+    let image = Image::new(16 << 20, &["-F", "16", "-s", "1"]);
+    let (mut volume, _) = image.volume();
+    volume.mkdir("D").unwrap();
+    assert_eq!(volume.unmount(), 0);
+    let geometry = geometry(&image);
+    let root = geometry.table.start + 2 * (geometry.table.end - geometry.table.start);
+    let mut slots = [0; 512];
+    image.file().read_exact_at(&mut slots, root).unwrap();
+    let at = slots.chunks(32).position(|slot| slot[..2] == *b"D ").unwrap() * 32 + 26;
+    image.file().write_all_at(&[0, 0], root + at as u64).unwrap();
+    let (mut volume, _) = image.volume();
+    assert_eq!(volume.list("D"), Err(Errno::EIO));
+    assert_eq!(volume.mkdir("D/E"), Err(Errno::EIO));
+    assert_eq!(volume.unmount(), 0);
+}
+
+#[test]
 fn a_directory_in_a_circle_or_in_itself_is_an_io_error() {
     let image = Image::new(16 << 20, &["-F", "16", "-s", "1"]);
     let (mut volume, _) = image.volume();

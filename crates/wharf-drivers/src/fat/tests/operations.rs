@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use wharf::op::{OpenFlags, RenameHow, SetAttributes, SetTime};
 use wharf::testing::Volume;
-use wharf::{Errno, Kind, Time};
+use wharf::{Errno, Extents, Kind, Time};
 
 use super::{Dice, Image};
+use crate::fat::desk::block_on;
+use crate::fat::medium::Lane;
 use crate::fat::{Fat, Options, Part};
 use crate::info::Describe;
 
@@ -270,6 +272,28 @@ fn what_fat_cannot_keep_is_refused_and_what_it_can_is_kept() {
     assert_eq!(attributes.accessed.seconds % 86_400, 86_400 - 7200, "a day");
     assert_eq!((attributes.kind, attributes.permissions), (Kind::File, 0o555));
     image.expect_clean();
+}
+
+#[test]
+fn a_read_that_met_a_longer_file_ends_where_the_file_ends_now() {
+    let image = Image::new(4 << 20, &["-F", "12"]);
+    let (mut volume, _) = image.volume();
+    volume.write("f", &[1; 9000]).unwrap();
+    assert_eq!(volume.setattr("f", SIZE(3000)).unwrap().size, 3000);
+    assert_eq!(volume.unmount(), 0);
+    let fat = image.fat(false);
+    let inode = block_on(async {
+        let mut state = fat.shared.state().await.unwrap();
+        let (inode, _) = fat.shared.find(&mut state, Lane::Thread, &fat.root.0, "f").await.unwrap();
+        fat.shared.load(&mut state, Lane::Thread, &inode).await.unwrap();
+        inode
+    });
+    let mut runs = Vec::new();
+    inode.runs(0..9000, &mut runs).unwrap();
+    assert_eq!(runs.iter().map(|run| run.len).sum::<u64>(), 3000);
+    runs.clear();
+    inode.runs(4000..9000, &mut runs).unwrap();
+    assert_eq!(runs, []);
 }
 
 #[test]
