@@ -17,7 +17,9 @@ use wharf_mem::{BLOCK_BYTES, Filling, HandedOut, PAGE_BYTES, PinTable, Pins, Rea
 
 const SECTION_BYTES: u64 = 64 << 20;
 const BLOCKS: u64 = SECTION_BYTES / BLOCK_BYTES;
-const BUDGET_BYTES: u64 = 16 << 20;
+/// Blocks at the start that everybody wants, so that they meet there.
+const HOT_BLOCKS: u64 = 6;
+const BUDGET_BYTES: u64 = 4 << 20;
 /// Not a power of two, so that the hosts's blocks and the readers' ranges do not line up.
 const READ_BYTES_MAX: u64 = 300_000;
 const READERS: usize = 2;
@@ -81,16 +83,19 @@ fn host(section: &Arc<Section>, pins: &[PinTable], time: Duration) -> u64 {
     let mut most = 0;
     let end = Instant::now() + time;
     while Instant::now() < end {
-        let block = random.below(BLOCKS);
+        let block = if random.below(4) > 0 { random.below(HOT_BLOCKS) } else { random.below(BLOCKS) };
         let range = block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES;
         match random.below(8) {
-            0 => {
+            0..=2 => {
                 versions[block as usize] += 1;
                 section.write(range.start, &block_bytes(block, versions[block as usize]));
             }
-            1 => {
+            3 => {
                 versions[block as usize] += 1;
                 section.forget(range.start + 5..range.end - 5);
+            }
+            4 => {
+                section.evict(block..block + 1, |block| pins.iter().any(|pins| pins.holds(SECTION, block)));
             }
             _ => {
                 if let Filling::Begun(mut fill) = section.begin_fill(range) {
@@ -149,7 +154,8 @@ fn child(files: &str) {
     let mut bytes = vec![0; READ_BYTES_MAX as usize];
     let end = Instant::now() + time();
     while Instant::now() < end {
-        let offset = random.below(SECTION_BYTES / 8) * 8;
+        let reach = if random.below(4) > 0 { HOT_BLOCKS * BLOCK_BYTES } else { SECTION_BYTES };
+        let offset = random.below(reach / 8) * 8;
         let len = (random.below(READ_BYTES_MAX / 8) * 8).min(SECTION_BYTES - offset);
         // Half of them small: they fit between two changes more often.
         let len = if random.below(2) == 0 { len.min(4096) } else { len };
@@ -168,6 +174,8 @@ fn child(files: &str) {
         }
         if let Some(view) = reader.pin(&pins, SECTION, range) {
             pinned += 1;
+            // Long enough for the host to try.
+            std::thread::sleep(Duration::from_micros(200));
             view.copy_to(0, &mut bytes);
             // Written under our hands perhaps, but never gone.
             for (at, found) in bytes[..view.len()].chunks_exact(8).enumerate() {
