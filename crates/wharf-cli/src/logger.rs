@@ -33,7 +33,9 @@ pub(crate) fn start(plan: &Log) -> Result<(), Failure> {
 
 impl log::Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        // Libraries that talk to servers tell all that they send, passwords included, when asked for details.
+        let is_ours = metadata.target().starts_with("wharf");
+        metadata.level() <= self.level && (is_ours || metadata.level() <= Level::Info)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -74,6 +76,16 @@ fn word(level: Level) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_tell_in_detail_is_not_logged() {
+        use log::Log as _;
+        let logger = Logger { level: LevelFilter::Trace, file: None };
+        let enabled =
+            |target, level| logger.enabled(&Metadata::builder().target(target).level(level).build());
+        assert!(enabled("wharf_drivers::remote", Level::Trace) && enabled("suppaftp", Level::Warn));
+        assert!(!enabled("suppaftp", Level::Debug) && !enabled("opendal", Level::Trace));
+    }
 
     #[test]
     fn a_line_has_the_time_the_level_and_no_second_line() {
