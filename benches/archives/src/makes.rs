@@ -24,17 +24,21 @@ def text(size):
         parts.append(part[:size])
         size -= len(parts[-1])
     return ''.join(parts).encode()
+def about(name):
+    about = zipfile.ZipInfo(name)
+    about.compress_type = zipfile.ZIP_DEFLATED
+    # A mode without the sort of file is an I/O error for fuse-zip.
+    about.external_attr = 0o100644 << 16
+    return about
 with zipfile.ZipFile('many.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as it:
     for at in range(100000):
-        it.writestr('module-%03d/part-of-it-%d.txt' % (at % 1000, at), b'some bytes %d' % at)
+        it.writestr(about('module-%03d/part-of-it-%d.txt' % (at % 1000, at)), b'some bytes %d' % at)
 with zipfile.ZipFile('files.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=6) as it:
     for at in range(5000):
-        it.writestr('dir-%02d/file-%d.txt' % (at % 50, at), text(20480))
+        it.writestr(about('dir-%02d/file-%d.txt' % (at % 50, at)), text(20480))
 blocks = [text(1 << 20) for _ in range(64)]
 with zipfile.ZipFile('large.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as it:
-    about = zipfile.ZipInfo('large')
-    about.compress_type = zipfile.ZIP_DEFLATED
-    with it.open(about, 'w', force_zip64=True) as part:
+    with it.open(about('large'), 'w', force_zip64=True) as part:
         for at in range(1024):
             part.write(blocks[(at * 37 + at // 64) % 64])
 ";

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub struct Sample {
 }
 
 /// Reads of the large file end after this, however far they came.
-const READ_TIME_MAX: Duration = Duration::from_secs(4);
+const READ_TIME_MAX: Duration = Duration::from_secs(20);
 const RANDOM_TIME_MAX: Duration = Duration::from_secs(2);
 const RANDOM_READS: usize = 5_000;
 
@@ -29,7 +29,8 @@ pub fn list(work: &'static str, point: &Path) -> io::Result<Sample> {
     let begun = Instant::now();
     let mut count = 0u64;
     walk(point, &mut |path| {
-        count += fs::symlink_metadata(path)?.nlink().min(1);
+        fs::symlink_metadata(path)?;
+        count += 1;
         Ok(())
     })?;
     assert!(count >= 100_000, "{count} entries");

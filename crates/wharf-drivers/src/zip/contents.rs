@@ -61,6 +61,8 @@ struct Large {
     memory: Arc<Memory>,
     opens: u32,
     used: u64,
+    /// Its checksum is right: what is still to come of it is at hand.
+    checked: bool,
 }
 
 impl Contents {
@@ -147,18 +149,18 @@ impl Contents {
                 return Err(error);
             }
         };
-        state.large.insert(number, Large { memory: memory.clone(), opens: 1, used: now });
+        state.large.insert(number, Large { memory: memory.clone(), opens: 1, used: now, checked: false });
         drop(state);
-        let contents = self.clone();
+        let (contents, filled) = (self.clone(), Arc::downgrade(&memory));
         // Not awaited: who reads waits for the bytes.
         drop(self.long.run(move || {
-            contents.fill(number, &member, filler);
+            contents.fill(number, &member, &filled, filler);
             Ok(())
         }));
         Ok(OpenLarge { contents: self.clone(), number, memory })
     }
 
-    fn fill(&self, number: Number, member: &Member, mut filler: Filler) {
+    fn fill(&self, number: Number, member: &Member, filled: &Weak<Memory>, mut filler: Filler) {
         let mut left = member.size.saturating_sub(HELD_BACK_BYTES);
         let mut held_back = Vec::new();
         let unpacked = unpack(&self.archive, member, |block| {
@@ -167,7 +169,14 @@ impl Contents {
             held_back.extend_from_slice(&block[now..]);
             filler.append(&block[..now])
         });
-        let rest = unpacked.and_then(|()| filler.append(&held_back).map_err(Trouble::Failed));
+        let rest = unpacked.and_then(|()| {
+            // Whoever reads the last bytes may close it before this thread goes on.
+            self.set_checked(number, filled, true);
+            filler.append(&held_back).map_err(Trouble::Failed)
+        });
+        if rest.is_err() {
+            self.set_checked(number, filled, false);
+        }
         match rest {
             Ok(()) => {
                 if let Err(error) = filler.finish() {
@@ -177,6 +186,19 @@ impl Contents {
             // Nobody has it open any more.
             Err(Trouble::Failed(error)) if error.kind() == Kind::Stale => {}
             Err(trouble) => filler.fail(&self.failed(number, trouble)),
+        }
+    }
+
+    /// Says whether a member is as good as whole, if this is still what is held of it.
+    fn set_checked(&self, number: Number, filled: &Weak<Memory>, checked: bool) {
+        let mut state = self.lock();
+        let Some(large) = state.large.get_mut(&number) else { return };
+        if Arc::as_ptr(&large.memory) != filled.as_ptr() {
+            return;
+        }
+        large.checked = checked;
+        if !checked && large.opens == 0 {
+            self.remove(&mut state, number);
         }
     }
 
@@ -359,7 +381,7 @@ impl Drop for OpenLarge {
         let Some(large) = state.large.get_mut(&self.number) else { return };
         large.opens -= 1;
         // What is not whole is of no use to anybody, and stops being unpacked.
-        if large.opens == 0 && !large.memory.is_complete() {
+        if large.opens == 0 && !large.checked {
             self.contents.remove(&mut state, self.number);
         }
     }

@@ -179,3 +179,14 @@ fn what_nobody_has_open_any_more_is_not_unpacked_further() {
     }
     assert!(volume.read("large").expect("read") == text(12 << 20));
 }
+
+#[test]
+fn what_was_read_to_its_end_is_kept_for_the_next() {
+    let zip = open(&archive(&[Part::deflated("large", &text(LARGE))]));
+    let contents = zip.contents.clone();
+    let mut volume = volume(zip);
+    for _ in 0..5 {
+        assert!(volume.read("large").expect("read") == text(LARGE));
+        assert_eq!(contents.bytes(), LARGE as u64);
+    }
+}
