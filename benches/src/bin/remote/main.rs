@@ -222,7 +222,7 @@ fn nginx(place: &Path) -> Answer<Child> {
     let shown = place.display();
     let config = format!(
         "load_module /usr/lib/nginx/modules/ngx_http_dav_ext_module.so;\n\
-         user root; daemon off; worker_processes 1; pid {shown}/nginx.pid; error_log {shown}/nginx.log;\n\
+         user root; daemon off; master_process off; pid {shown}/nginx.pid; error_log {shown}/nginx.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; sendfile on; keepalive_requests 100000; client_body_temp_path {shown}/b;\n\
          server {{ listen 127.0.0.2:{WEB_PORT}; root {shown}/data; autoindex on;\n\
