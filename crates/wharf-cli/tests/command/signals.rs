@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::wharf::{Room, Running, command};
+use crate::wharf::{Room, Running, command, command_with_hangups};
 
 fn mount(room: &Room, more: &[&str]) -> Running {
     let (spec, point) = (room.spec("memory"), room.point());
@@ -19,13 +19,28 @@ fn a_signal_unmounts_and_ends_well() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         for way in ["dev", "uring"] {
             let room = Room::new();
-            let host = mount(&room, &["--transport", way]);
+            let (spec, point) = (room.spec("memory"), room.point());
+            let mut command = command_with_hangups("--default-signal");
+            let host = Running::start(command.args(["mount", &spec, &point, "--transport", way]));
+            host.line();
             fs::write(room.at("point/file"), "x").expect("the mount answers");
             host.signal(signal);
             assert_eq!(host.end().succeeded(), "", "{signal:?} {way}");
             assert!(!room.mounted(), "{signal:?} {way}");
         }
     }
+}
+
+#[test]
+fn a_terminal_that_closes_does_not_end_what_was_started_to_outlive_it() {
+    let room = Room::new();
+    let (spec, point) = (room.spec("memory"), room.point());
+    let host = Running::start(command_with_hangups("--ignore-signal").args(["mount", &spec, &point]));
+    host.line();
+    host.signal(Signal::HUP);
+    fs::write(room.at("point/file"), "x").expect("the mount answers still");
+    host.signal(Signal::TERM);
+    assert_eq!(host.end().succeeded(), "");
 }
 
 #[test]

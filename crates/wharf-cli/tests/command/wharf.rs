@@ -48,6 +48,13 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// The command with SIGHUP as `how` says (`--default-signal` or `--ignore-signal`), however these tests were started.
+pub(crate) fn command_with_hangups(how: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(format!("{how}=HUP")).arg(env!("CARGO_BIN_EXE_wharf")).stdin(Stdio::null());
+    command
+}
+
 /// Runs the command to its end.
 #[track_caller]
 pub(crate) fn wharf(arguments: &[&str]) -> Outcome {
@@ -102,6 +109,15 @@ impl Running {
         self.errors.recv_timeout(DEADLINE).expect("a line of errors")
     }
 
+    /// What its threads wait for.
+    fn threads(&self) -> String {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let word = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let told =
+            tasks.map(|task| format!("{} in {}", word(&task, "comm").trim_end(), word(&task, "wchan")));
+        told.collect::<Vec<_>>().join(", ")
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Outcome {
@@ -109,7 +125,7 @@ impl Running {
         let status: ExitStatus = loop {
             match self.child.try_wait().expect("it can be waited for") {
                 Some(status) => break status,
-                None if Instant::now() > deadline => panic!("it does not end"),
+                None if Instant::now() > deadline => panic!("it does not end: {}", self.threads()),
                 None => thread::sleep(Duration::from_millis(5)),
             }
         };
