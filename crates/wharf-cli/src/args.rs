@@ -2,6 +2,8 @@
 //!
 //! Help, completions and the manual are all made from these definitions.
 
+mod volume;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -13,6 +15,8 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::spec::{Setting, Spec};
 
+pub(crate) use volume::{Cat, Cp, Ls, Stat};
+
 const EXAMPLES: &str = "\
 Examples:
   wharf mount mirror:/srv/data /mnt/data
@@ -20,6 +24,8 @@ Examples:
   wharf mount zip:photos.zip /mnt/photos
   wharf info mirror:/srv/data
   wharf list
+  wharf ls '/mnt/data:src/*.rs'
+  wharf cp -r /mnt/photos:2024 here
   wharf unmount /mnt/data";
 
 /// Mounts file systems that run in user space.
@@ -37,6 +43,10 @@ pub(crate) enum Command {
     List(List),
     Info(Info),
     Run(Run),
+    Ls(Ls),
+    Cat(Cat),
+    Cp(Cp),
+    Stat(Stat),
     /// Asks DIR for a sign of life, in a process that may hang for it
     #[command(hide = true)]
     Answers {

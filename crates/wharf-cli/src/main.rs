@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod args;
 mod commands;
 mod daemon;
@@ -24,6 +25,7 @@ mod signals;
 mod sizes;
 mod spec;
 mod status;
+mod volumes;
 
 use std::env;
 use std::process::ExitCode;
@@ -51,6 +53,10 @@ fn run() -> Result<(), Failure> {
         Plan::Unmount(plan) => commands::unmount::run(&plan),
         Plan::Info(plan) => commands::info::run(&plan),
         Plan::Run(plan) => commands::run::run(&plan),
+        Plan::Ls(plan) => commands::ls::run(&plan),
+        Plan::Cat(plan) => commands::cat::run(&plan),
+        Plan::Cp(plan) => commands::cp::run(&plan),
+        Plan::Stat(plan) => commands::stat::run(&plan),
         Plan::List { verbose } => commands::list::run(verbose),
         Plan::Answer(point) => probe::answer(&point),
         Plan::Completions(shell) => manual::completions(shell),

@@ -8,6 +8,7 @@ use wharf::Limits;
 use wharf_fuse::Transport;
 use wharf_fuse::mount::{Access, Allow};
 
+use crate::address::Address;
 use crate::args::{self, Args};
 use crate::failure::Failure;
 use crate::limits;
@@ -20,6 +21,10 @@ pub(crate) enum Plan {
     Unmount(Unmount),
     Info(Info),
     Run(Run),
+    Ls(Ls),
+    Cat(Cat),
+    Cp(Cp),
+    Stat(Stat),
     List {
         verbose: bool,
     },
@@ -86,6 +91,39 @@ pub(crate) struct Run {
     pub(crate) report: Option<PathBuf>,
 }
 
+/// Names of a volume to be listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ls {
+    pub(crate) address: Address,
+    /// With what each is like.
+    pub(crate) long: bool,
+    /// Those with a dot in front too.
+    pub(crate) all: bool,
+}
+
+/// Files of a volume to be printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cat {
+    pub(crate) addresses: Vec<Address>,
+}
+
+/// Files of a volume to be copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cp {
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) local: PathBuf,
+    /// Directories too.
+    pub(crate) recursive: bool,
+    /// What is there may be replaced.
+    pub(crate) force: bool,
+}
+
+/// A file of a volume to be described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) address: Address,
+}
+
 /// A mount to be taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unmount {
@@ -130,6 +168,12 @@ pub(crate) fn plan(args: Args, working_directory: &Path) -> Result<Plan, Failure
                 report: typed.report.map(|file| working_directory.join(file)),
             })
         }
+        args::Command::Ls(args::Ls { address, long, all }) => Plan::Ls(Ls { address, long, all }),
+        args::Command::Cat(args::Cat { addresses }) => Plan::Cat(Cat { addresses }),
+        args::Command::Cp(args::Cp { addresses, local, recursive, force }) => {
+            Plan::Cp(Cp { addresses, local, recursive, force })
+        }
+        args::Command::Stat(args::Stat { address }) => Plan::Stat(Stat { address }),
         args::Command::List(args::List { verbose }) => Plan::List { verbose },
         args::Command::Answers { dir } => Plan::Answer(dir),
         args::Command::Completions { shell } => Plan::Completions(shell),
@@ -301,6 +345,16 @@ mod tests {
         assert_eq!(planned("wharf run -- grep -r --help x"), run("grep", &["-r", "--help", "x"], None));
         assert_eq!(planned("wharf run grep --report x"), run("grep", &["--report", "x"], None));
         assert_eq!(planned("wharf run --report x cat -- y"), run("cat", &["--", "y"], Some("/home/me/x")));
+    }
+
+    #[test]
+    fn of_what_cp_names_the_last_is_local() {
+        let address = |typed: &str| Address::parse(typed.into()).expect(typed);
+        let Plan::Cp(plan) = planned("wharf cp -r /m:a /m:b c:d") else { panic!("to be copied") };
+        let addresses = vec![address("/m:a"), address("/m:b")];
+        assert_eq!(plan, Cp { addresses, local: "c:d".into(), recursive: true, force: false });
+        let ls = Ls { address: address("/m:"), long: true, all: true };
+        assert_eq!(planned("wharf ls -la /m:"), Plan::Ls(ls));
     }
 
     #[test]

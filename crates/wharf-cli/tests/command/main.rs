@@ -7,4 +7,5 @@ mod mounts;
 mod signals;
 mod usage;
 mod users;
+mod volumes;
 mod wharf;

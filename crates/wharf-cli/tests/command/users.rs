@@ -60,3 +60,25 @@ fn a_user_cannot_unmount_what_is_not_theirs() {
     assert!(home.room.mounted());
     crate::wharf::wharf(&["unmount", &home.room.point()]).succeeded();
 }
+
+#[test]
+fn a_volume_is_used_without_its_mount_by_its_owner_and_root_only() {
+    let home = Home::new();
+    let point = home.room.point();
+    home.wharf(&["mount", "memory:size=1M", &point, "--daemon"]).succeeded();
+    let file = format!("{point}:file");
+    // By its socket, as root has no way to know where this user leaves its word.
+    let details = home.wharf(&["list", "-v"]).succeeded();
+    let block = details.split("\n\n").find(|block| block.starts_with(&point)).expect("it is listed");
+    let socket =
+        block.lines().find_map(|line| line.trim().strip_prefix("direct    by ")).expect("its socket");
+    assert_eq!(home.wharf(&["ls", &format!("{point}:")]).succeeded(), "");
+    assert_eq!(crate::wharf::wharf(&["ls", &format!("{socket}:")]).succeeded(), "");
+    home.wharf(&["unmount", &point]).succeeded();
+    home.room.daemon(&[]);
+    let refused = home.wharf(&["cat", &file]).failed(1);
+    assert_eq!(
+        refused,
+        format!("{point} is used without its mount by its owner and root only; use the files in its mount")
+    );
+}

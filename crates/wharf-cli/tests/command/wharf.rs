@@ -246,9 +246,14 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        while rustix::mount::unmount(self.point(), UnmountFlags::DETACH).is_ok() {}
+        let there = || {
+            let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            let mut points = table.lines().filter_map(|line| line.split(' ').nth(4).map(PathBuf::from));
+            points.rfind(|point| point.starts_with(&self.path))
+        };
+        while there().is_some_and(|point| rustix::mount::unmount(&point, UnmountFlags::DETACH).is_ok()) {}
         // A mount that could not be taken away must not lose what it shows.
-        if self.mounted() {
+        if there().is_some() {
             self.room.disable_cleanup(true);
         }
     }

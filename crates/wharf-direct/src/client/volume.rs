@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::layout::{Ask, Listed, Record, SLOT_BYTES, lines};
+use crate::layout::{Ask, INBOX_BYTES, Listed, Record, SLOT_BYTES, lines};
 
 use super::Reader;
 use super::connection::Connection;
@@ -31,6 +31,12 @@ pub struct Node {
 
 /// The root of every volume.
 const ROOT: u64 = 1;
+
+/// The length of a name that comes with a request, if there is room for it.
+fn brought(name: &[u8]) -> io::Result<u32> {
+    let len = u32::try_from(name.len()).ok().filter(|_| name.len() <= INBOX_BYTES);
+    len.ok_or(rustix::io::Errno::NAMETOOLONG.into())
+}
 
 impl Drop for Node {
     fn drop(&mut self) {
@@ -66,8 +72,7 @@ impl Volume {
     /// # Errors
     /// What the file system says: [`NotFound`](io::ErrorKind::NotFound) most often.
     pub fn lookup(&self, parent: &Node, name: &[u8]) -> io::Result<(Node, Record)> {
-        let name_bytes = u32::try_from(name.len()).unwrap_or(u32::MAX);
-        let ask = Ask::Lookup { node: parent.number, name_bytes };
+        let ask = Ask::Lookup { node: parent.number, name_bytes: brought(name)? };
         let record = named_record(&self.connection, ask, name)?;
         Ok((Node { connection: self.connection.clone(), number: record.node }, record))
     }
@@ -108,9 +113,9 @@ impl Volume {
     fn list_open(&self, handle: u64, pattern: &[u8]) -> io::Result<Vec<Listed>> {
         let mut all: Vec<Listed> = Vec::new();
         let mut cursor = 0;
+        let pattern_bytes = brought(pattern)?;
         loop {
-            let ask =
-                Ask::List { handle, cursor, pattern_bytes: u32::try_from(pattern.len()).unwrap_or(u32::MAX) };
+            let ask = Ask::List { handle, cursor, pattern_bytes };
             let part = self.connection.ask(ask, pattern, |answered, lane| {
                 let mut bytes = vec![0; (counted(answered.answer)? as usize).min(SLOT_BYTES)];
                 lane.take(answered, &mut bytes);
