@@ -11,6 +11,8 @@ use crate::server::{Fault, File, Request};
 pub(crate) struct Tree {
     pub(crate) files: BTreeMap<String, File>,
     pub(crate) directories: BTreeSet<String>,
+    /// All versions of a file look alike: there is one date for all, and no tag.
+    pub(crate) timeless: bool,
 }
 
 impl Tree {
@@ -78,14 +80,17 @@ impl Tree {
     fn describe(&self, path: &str, text: &mut String) {
         let shown = path.replace(' ', "%20");
         let (href, properties) = match self.files.get(path) {
-            Some(file) => (
-                format!("/{shown}"),
-                format!(
-                    "<D:getcontentlength>{}</D:getcontentlength><D:getetag>\"{}\"</D:getetag><D:resourcetype/>",
-                    file.bytes.len(),
-                    file.version
-                ),
-            ),
+            Some(file) => {
+                let (len, version) = (file.bytes.len(), file.version);
+                let tag = match self.timeless {
+                    true => String::new(),
+                    false => format!("<D:getetag>\"{version}\"</D:getetag>"),
+                };
+                (
+                    format!("/{shown}"),
+                    format!("<D:getcontentlength>{len}</D:getcontentlength>{tag}<D:resourcetype/>"),
+                )
+            }
             None if path.is_empty() => {
                 ("/".into(), "<D:resourcetype><D:collection/></D:resourcetype>".into())
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wharf::Errno;
-use wharf::op::RenameHow;
+use wharf::op::{OpenFlags, RenameHow};
 use wharf::testing::Volume;
 use wharf_drivers::remote::Remote;
 
@@ -125,5 +125,72 @@ fn small_files_are_fetched_ahead_of_who_reads_them_one_after_the_other() {
         assert_eq!(volume.read(&format!("many/{number:03}")).unwrap(), format!("file {number}").as_bytes());
     }
     assert_eq!(server.requests("GET"), 200, "each once");
+    volume.unmount();
+}
+
+#[test]
+fn what_was_written_is_read_next_from_a_service_whose_times_never_change() {
+    let (server, spool) = (Server::start(), place());
+    server.timeless();
+    // Of one block, which need not be fetched back, and of several, which must be.
+    for (name, len) in [("short", 1_000), ("long", 300_000)] {
+        for lifetime in ["0", "60s"] {
+            let version = |seed| noise(len, seed);
+            let mut volume = dav(&server, &spool, &[("lifetime", lifetime)]);
+            server.put(name, &version(1));
+            server.put("other", &version(2));
+            assert!(volume.read(name).unwrap() == version(1), "{name}: as the service has it");
+            assert!(volume.read("other").unwrap() == version(2));
+            for seed in 3..6 {
+                volume.write(name, &version(seed)).unwrap();
+                assert!(volume.read(name).unwrap() == version(seed), "{name}: rewritten");
+                assert!(**server.get(name).unwrap() == version(seed));
+            }
+            let open = volume.open(name, OpenFlags::READ_WRITE).unwrap();
+            volume.write_at(open, 10, b"in its midst").unwrap();
+            volume.fsync(open).unwrap();
+            volume.close(open).unwrap();
+            let mut expected = version(5);
+            expected[10..22].copy_from_slice(b"in its midst");
+            assert!(volume.read(name).unwrap() == expected, "{name}: changed in its midst");
+
+            let open = volume.open(name, OpenFlags::empty()).unwrap();
+            volume.rename("other", name, RenameHow::Replace).unwrap();
+            assert!(volume.read(name).unwrap() == version(2), "{name}: replaced");
+            assert!(volume.read_at(open, 0, 100).unwrap() == expected[..100], "{name}: open, and replaced");
+            volume.close(open).unwrap();
+            volume.write("other", &version(6)).unwrap();
+            assert!(volume.read("other").unwrap() == version(6), "a name that was moved away is used again");
+            assert!(volume.read(name).unwrap() == version(2));
+
+            volume.unlink(name).unwrap();
+            volume.write(name, &version(7)).unwrap();
+            assert!(volume.read(name).unwrap() == version(7), "{name}: removed and made again");
+            volume.unmount();
+        }
+    }
+}
+
+#[test]
+fn what_is_fetched_ahead_while_it_is_rewritten_is_not_what_is_read() {
+    let (server, spool) = (Server::start(), place());
+    server.timeless();
+    let name = |number: usize| format!("many/{number:02}");
+    for number in 0..20 {
+        server.put(&name(number), format!("old {number:02}").as_bytes());
+    }
+    let mut volume = dav(&server, &spool, &[("lifetime", "60s")]);
+    assert_eq!(volume.list("many").unwrap().len(), 20);
+    for number in 0..3 {
+        volume.read(&name(number)).unwrap();
+    }
+    // The next ones are on their way now, or here.
+    for number in 3..20 {
+        volume.write(&name(number), format!("new {number:02}").as_bytes()).unwrap();
+        assert_eq!(volume.read(&name(number)).unwrap(), format!("new {number:02}").as_bytes());
+    }
+    for number in 3..20 {
+        assert_eq!(volume.read(&name(number)).unwrap(), format!("new {number:02}").as_bytes());
+    }
     volume.unmount();
 }

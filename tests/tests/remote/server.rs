@@ -74,6 +74,11 @@ impl Server {
         }
     }
 
+    /// From now on no date and no tag tells one version of a file from another.
+    pub(crate) fn timeless(&self) {
+        self.shared.tree.lock().unwrap().timeless = true;
+    }
+
     /// The same server at the same address again.
     pub(crate) fn restart(&mut self) {
         self.kill();
@@ -224,7 +229,10 @@ fn answer(
     if let Some(answered) = dav::answer(&shared.tree, request, body, fault, out) {
         return answered;
     }
-    let files = shared.tree.lock().unwrap().files.clone();
+    let (files, timeless) = {
+        let tree = shared.tree.lock().unwrap();
+        (tree.files.clone(), tree.timeless)
+    };
     if request.path.is_empty() || request.path.ends_with('/') {
         return index(&files, &request.path, &request.method, out);
     }
@@ -256,7 +264,8 @@ fn answer(
         _ => format!("Content-Range: bytes {}-{}/{size}\r\n", range.start, range.end - 1),
     };
     let body = &file.bytes[range];
-    let head = format!("HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {}\r\n{partial}\r\n", body.len());
+    let tag = if timeless { String::new() } else { format!("ETag: {tag}\r\n") };
+    let head = format!("HTTP/1.1 {status}\r\n{tag}Content-Length: {}\r\n{partial}\r\n", body.len());
     out.write_all(head.as_bytes())?;
     if request.method == "HEAD" {
         return Ok(());

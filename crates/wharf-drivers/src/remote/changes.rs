@@ -11,9 +11,12 @@ use wharf::error::Kind as Why;
 use wharf::{Context, Error, Kind, Time};
 
 use super::Result;
+use super::cache::BLOCK_BYTES;
+use super::content::Content;
 use super::knowledge::Knowledge;
 use super::listing::Item;
 use super::meta::{Meta, Version};
+use super::sending;
 use super::spool::{Spool, Spools, leftovers};
 use super::store::Store;
 use super::tree::{Node, Set, apart, inside, is_plain};
@@ -125,13 +128,18 @@ impl Knowledge {
         }
         spool.mark(&path)?;
         let store = &self.supply.store;
-        if let Err(error) = store.upload(&path, &spool.file, size).await {
+        self.ends(&path, false);
+        let uploaded = store.upload(&path, &spool.file, size).await;
+        self.ends(&path, false);
+        if let Err(error) = uploaded {
             spool.lock().failed = true;
             self.unsettled().insert(node.inode, node.clone());
             let kept = format!("{error}; it is kept in {} and will be tried again", spool.data.display());
             let kind = if error.kind() == Why::NotFound { Why::Io } else { error.kind() };
             return Err(Error::new(kind).doing("uploading a file").because(kept));
         }
+        // What is short is often read, or replaced, soon: it need not be fetched back.
+        let bytes = if size <= BLOCK_BYTES { sending::piece(&spool.file, 0, size).await.ok() } else { None };
         // Its new version, so that nobody takes our own change for another's.
         let told = store.stat(&path).await;
         let modified = Some(spool.lock().modified);
@@ -148,6 +156,11 @@ impl Knowledge {
         state.meta = meta.clone();
         state.asked = Instant::now();
         state.content = None;
+        // Before the local copy goes, so that whoever missed it finds them.
+        let content = self.content_at(&state.path.clone(), &meta.version);
+        if let Some(bytes) = bytes.filter(|_| state.path == path) {
+            content.fill(&self.supply, bytes);
+        }
         if state.opens == 0 {
             state.local = None;
         }
@@ -254,7 +267,12 @@ impl Knowledge {
             None => None,
         };
         let path = node.path();
-        self.change("removing a file", &path, |store, path| async move { store.remove(&path).await }).await?;
+        self.ends(&path, false);
+        let removed =
+            self.change("removing a file", &path, |store, path| async move { store.remove(&path).await });
+        let removed = removed.await;
+        self.ends(&path, false);
+        removed?;
         self.vanished(parent, name, &node);
         Ok(())
     }
@@ -318,10 +336,28 @@ impl Knowledge {
             self.settle(below).await?;
         }
         let (old, new) = (node.path(), inside(&to_parent.path(), to));
+        // Short files that are here stay here: the one under its new name, and the one that it replaces for
+        // those who were about to open it.
+        let bytes = self.whole(&node);
+        let replaced = replaced.filter(|replaced| !replaced.is_directory());
+        let old_bytes = replaced.as_ref().and_then(|replaced| self.whole(replaced));
         let target = new.clone();
-        self.change("renaming", &old, |store, from| async move { store.rename(&from, &target).await })
-            .await?;
-        if let Some(replaced) = replaced.filter(|replaced| !replaced.is_directory()) {
+        let ends = || {
+            self.ends(&old, node.is_directory());
+            self.ends(&new, node.is_directory());
+        };
+        ends();
+        let renamed =
+            self.change("renaming", &old, |store, from| async move { store.rename(&from, &target).await });
+        let renamed = renamed.await;
+        ends();
+        renamed?;
+        if let Some(replaced) = replaced {
+            if let Some(bytes) = old_bytes {
+                let mut state = replaced.lock();
+                let version = state.meta.version.clone();
+                state.content = Some(Content::held(state.path.clone(), version, bytes));
+            }
             self.vanished(to_parent, to, &replaced);
         }
         {
@@ -337,11 +373,12 @@ impl Knowledge {
         let meta = told.unwrap_or_else(|_| node.lock().meta.clone());
         {
             let mut state = node.lock();
-            if !state.meta.version.is_same(&meta.version) {
-                state.content = None;
-            }
+            state.content = None;
             state.meta = meta.clone();
             state.asked = Instant::now();
+        }
+        if let Some(bytes) = bytes {
+            self.content(&node).fill(&self.supply, bytes);
         }
         self.appeared(to_parent, to, &node, meta);
         Ok(())

@@ -3,11 +3,15 @@
 //!
 //! A block is fetched once however many wait for it. It is never made of two versions: all of a file's blocks
 //! belong to the version that was opened, and the service is asked for exactly that.
+//!
+//! What a service says of a version, a size and a time, may be the same before and after a change that is made
+//! here. So contents end with every such change, whatever the service says: what is fetched of them from then
+//! on is thrown away, and the next who reads begins with new ones.
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
@@ -17,8 +21,10 @@ use wharf::error::Kind as Why;
 use super::Result;
 use super::cache::{BLOCK_BYTES, Cache};
 use super::engine::Engine;
+use super::failure::Failure;
 use super::meta::Version;
 use super::store::Store;
+use super::tree::inside;
 
 /// Blocks that one request asks for. More would keep the other connections idle.
 const FETCH_BLOCKS_MAX: u32 = 16;
@@ -59,6 +65,21 @@ impl Lately {
         self.by_path.insert(path.clone(), (content.clone(), self.uses));
         content
     }
+
+    /// What is at a path is changed here.
+    pub(super) fn forget(&mut self, path: &str) {
+        if let Some((content, _)) = self.by_path.remove(path) {
+            content.end();
+        }
+    }
+
+    /// A directory is moved or replaced here.
+    pub(super) fn forget_below(&mut self, directory: &str) {
+        let prefix = inside(directory, "");
+        for (_, (content, _)) in self.by_path.extract_if(|path, _| path.starts_with(&prefix)) {
+            content.end();
+        }
+    }
 }
 
 /// One version of one file.
@@ -69,6 +90,10 @@ pub(super) struct Content {
     path: Mutex<Arc<str>>,
     pub(super) version: Version,
     on_their_way: Mutex<HashMap<u32, Flight>>,
+    /// A change was made here, or is about to be: the path has other contents.
+    ended: AtomicBool,
+    /// All of a short file that was replaced here, for those who were on their way to it.
+    held: OnceLock<Bytes>,
 }
 
 type Flight = watch::Receiver<State>;
@@ -90,7 +115,58 @@ impl Content {
     fn new(path: Arc<str>, version: Version) -> Arc<Content> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Content { id, path: Mutex::new(path), version, on_their_way: Mutex::default() })
+        Arc::new(Content {
+            id,
+            path: Mutex::new(path),
+            version,
+            on_their_way: Mutex::default(),
+            ended: AtomicBool::new(false),
+            held: OnceLock::new(),
+        })
+    }
+
+    /// From now on nothing that arrives belongs to it.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether there are newer contents to be asked for.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Contents that nothing needs to be fetched of any more.
+    pub(super) fn held(path: Arc<str>, version: Version, bytes: Bytes) -> Arc<Content> {
+        let content = Content::lost(path, version);
+        content.held.get_or_init(|| bytes);
+        content
+    }
+
+    /// Contents that cannot be had any more.
+    pub(super) fn lost(path: Arc<str>, version: Version) -> Arc<Content> {
+        let content = Content::new(path, version);
+        content.end();
+        content
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get().is_some()
+    }
+
+    /// All of a file of one block, if it is here.
+    pub(super) fn whole(&self, supply: &Supply) -> Option<Bytes> {
+        let whole = |bytes: &Bytes| bytes.len() as u64 == self.version.size;
+        match self.version.size {
+            0 => Some(Bytes::new()),
+            _ => supply.cache.get((self.id, 0)).filter(whole),
+        }
+    }
+
+    /// All of a file of one block is known without being fetched.
+    pub(super) fn fill(&self, supply: &Supply, bytes: Bytes) {
+        if !bytes.is_empty() && bytes.len() as u64 == self.version.size && self.version.size <= BLOCK_BYTES {
+            supply.cache.put((self.id, 0), bytes);
+        }
     }
 
     /// The file has another path now.
@@ -127,6 +203,9 @@ impl Content {
 
     /// Has the blocks of `range` fetched, as far as they are not here, and waits for nothing.
     pub(super) fn prefetch(self: &Arc<Self>, supply: &Arc<Supply>, range: &Range<u64>) {
+        if self.is_ended() {
+            return;
+        }
         let mut flights = self.lock();
         let wanted = indices(range);
         let missing =
@@ -141,8 +220,10 @@ impl Content {
         let mut blocks: Vec<(u32, Option<Block>)> = Vec::new();
         for index in indices(range) {
             // A block lands in the cache before it leaves the list, so it is in one of both.
-            let flying = flights.get(&index).cloned().map(Block::Flying);
-            blocks.push((index, flying.or_else(|| supply.cache.get((self.id, index)).map(Block::Here))));
+            let held = self.held.get().cloned().map(Block::Here);
+            let flying = || flights.get(&index).cloned().map(Block::Flying);
+            let here = || supply.cache.get((self.id, index)).map(Block::Here);
+            blocks.push((index, held.or_else(flying).or_else(here)));
         }
         let missing = blocks.iter().filter(|(_, block)| block.is_none()).map(|(index, _)| *index);
         let missing = missing.collect();
@@ -244,7 +325,11 @@ impl Arrivals {
     }
 
     /// The present block is there, or will never be.
-    fn end(&mut self, state: State) {
+    fn end(&mut self, mut state: State) {
+        if self.content.is_ended() {
+            // Perhaps the service had the change already when it sent this.
+            state = State::Failed(Why::Stale);
+        }
         if let State::Landed(bytes) = &state {
             self.supply.cache.put((self.content.id, self.index), bytes.clone());
         }
@@ -266,6 +351,7 @@ impl Drop for Arrivals {
 }
 
 async fn bring(arrivals: Arrivals) {
+    const DOING: &str = "reading a file";
     let store = arrivals.supply.store.clone();
     let content = arrivals.content.clone();
     let arrivals = Mutex::new(arrivals);
@@ -273,17 +359,24 @@ async fn bring(arrivals: Arrivals) {
     let attempt = || async {
         // What has arrived is not asked for a second time.
         let rest = lock().rest();
+        if content.is_ended() {
+            return Err(Failure::stale(DOING));
+        }
         store.read(&content.path(), rest, &content.version, &mut |piece| lock().take(piece)).await
     };
-    let brought = store.tried("reading a file", attempt).await;
+    let brought = store.tried(DOING, attempt).await;
     if let Err(error) = brought {
         lock().why = error.kind();
-        log::warn!("{}: {error}", content.path());
+        if !content.is_ended() {
+            log::warn!("{}: {error}", content.path());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::credentials::Credentials;
+    use super::super::location::Location;
     use super::*;
 
     #[test]
@@ -297,6 +390,49 @@ mod tests {
             lately.get(&number.to_string().into(), &version(1));
         }
         assert!(lately.by_path.len() <= LATELY_MAX);
+    }
+
+    #[test]
+    fn a_change_made_here_makes_new_contents_however_alike_their_versions() {
+        let mut lately = Lately::default();
+        let version = Version { size: 5, ..Version::default() };
+        let paths: [Arc<str>; 3] = ["a/x".into(), "a/y".into(), "a".into()];
+        let [x, y, a] = paths.clone().map(|path| lately.get(&path, &version));
+        lately.forget("a/x");
+        assert!(x.is_ended() && !y.is_ended());
+        assert_ne!(lately.get(&paths[0], &version).id, x.id);
+        lately.forget_below("a");
+        assert!(y.is_ended() && !a.is_ended());
+        assert_ne!(lately.get(&paths[1], &version).id, y.id);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_change_and_comes_after_it_is_thrown_away() {
+        let store = Store::new(&Location::parse("file:///").unwrap(), &Credentials::default()).unwrap();
+        let engine = Engine::start().unwrap();
+        let supply = Arc::new(Supply { store: Arc::new(store), engine, cache: Cache::new(1 << 20) });
+        let version = Version { size: 5, ..Version::default() };
+        for ends in [false, true] {
+            let content = Content::new("a".into(), version.clone());
+            let (sender, flight) = watch::channel(State::Flying);
+            let (content_too, supply_too) = (content.clone(), supply.clone());
+            let mut arrivals = Arrivals {
+                content: content_too,
+                supply: supply_too,
+                index: 0,
+                waiting: vec![sender],
+                block: BytesMut::new(),
+                why: Why::Io,
+            };
+            arrivals.take(Bytes::from_static(b"by"));
+            if ends {
+                content.end();
+            }
+            arrivals.take(Bytes::from_static(b"tes"));
+            let told = wharf::testing::block_on(landed(flight));
+            assert_eq!(told.is_err_and(|error| error.kind() == Why::Stale), ends);
+            assert_eq!(supply.cache.has((content.id, 0)), !ends);
+        }
     }
 
     #[test]

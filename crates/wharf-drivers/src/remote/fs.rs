@@ -63,7 +63,8 @@ impl Remote {
         self.knowledge.refresh(cx, node).await?;
         let has_local = {
             let mut state = node.lock();
-            if state.gone && state.local.is_none() {
+            let is_held = state.content.as_ref().is_some_and(|content| content.is_held());
+            if state.gone && state.local.is_none() && !is_held {
                 let path = state.path.clone();
                 drop(state);
                 // Stale has the kernel look again: there is something else of that name.
@@ -293,8 +294,9 @@ impl FileSystem for Remote {
         if let Some(local) = local {
             return cx.io().read(&local.file, op.offset, into).await;
         }
-        // It was changed, and the service has it: what it has now is what was written.
-        let content = content.clone().unwrap_or_else(|| self.knowledge.content(node));
+        // It was changed or moved here, and the service has it: what it has now is what was written.
+        let opened = content.clone().filter(|content| !content.is_ended());
+        let content = opened.unwrap_or_else(|| self.knowledge.content(node));
         let size = content.version.size;
         let end = op.offset.saturating_add(into.len() as u64).min(size);
         if op.offset >= end {
@@ -307,13 +309,31 @@ impl FileSystem for Remote {
             ahead.read(range.clone(), size, self.ahead_bytes_max)
         };
         let mut done = 0;
-        let reading = content.read(supply, range, |piece| done += into.put_at(done, piece));
+        let reading = content.read(supply, range.clone(), |piece| done += into.put_at(done, piece));
         if let Some(more) = more {
             content.prefetch(supply, &more);
         }
-        let read = cx.unless_cancelled(reading).await;
-        if read.as_ref().is_err_and(|error| matches!(error.kind(), Why::Stale | Why::NotFound)) {
+        let mut read = cx.unless_cancelled(reading).await;
+        let is_stale = |read: &Result<()>| {
+            read.as_ref().is_err_and(|error| matches!(error.kind(), Why::Stale | Why::NotFound))
+        };
+        if is_stale(&read) && content.is_ended() {
+            // A change that was made here meanwhile: what there is now is right.
+            let local = node.lock().local.clone();
+            if let Some(local) = local {
+                return cx.io().read(&local.file, op.offset, into).await;
+            }
+            let content = self.knowledge.content(node);
+            done = 0;
+            let range = range.start..range.end.min(content.version.size);
+            if !range.is_empty() {
+                let reading = content.read(supply, range, |piece| done += into.put_at(done, piece));
+                read = cx.unless_cancelled(reading).await;
+            }
+        } else if is_stale(&read) {
             self.knowledge.outdated(node);
+        }
+        if is_stale(&read) {
             return Err(Error::new(Why::Stale));
         }
         read.map(|()| done)

@@ -87,8 +87,10 @@ impl Knowledge {
                 item.inode
             }
         };
+        // From before the question: an own change that ends meanwhile is newer than the answer.
+        let asked = Instant::now();
         let meta = self.stat(cx, &path).await?;
-        Ok(self.learn(&path, inode, meta, Instant::now()))
+        Ok(self.learn(&path, inode, meta, asked))
     }
 
     /// The listing that answers for names: one that is there, or one that is worth to be asked for.
@@ -137,9 +139,15 @@ impl Knowledge {
             state.path.clone()
         };
         self.notifier.get_or_init(|| cx.notifier().clone());
-        match self.stat(cx, &path).await {
+        let asked = Instant::now();
+        let told = self.stat(cx, &path).await;
+        if node.lock().asked > asked {
+            // Changed here, or asked for by another, while the answer was on its way.
+            return Ok(());
+        }
+        match told {
             Ok(meta) if meta.kind == node.kind => {
-                self.learn(&path, node.inode, meta, Instant::now());
+                self.learn(&path, node.inode, meta, asked);
                 Ok(())
             }
             Ok(_) => {
@@ -158,6 +166,36 @@ impl Knowledge {
     /// The contents of what is at a path, whether or not anybody knows it.
     pub(super) fn content_at(&self, path: &Arc<str>, version: &Version) -> Arc<Content> {
         self.lately.lock().unwrap_or_else(PoisonError::into_inner).get(path, version)
+    }
+
+    /// A change to what is at a path, or below it, is about to begin, or has ended, well or not. Called at
+    /// both moments: contents of before are not asked for any more, and those of meanwhile are of neither side.
+    pub(super) fn ends(&self, path: &str, is_directory: bool) {
+        // First, so that no node gets them from there again.
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.forget(path);
+        if is_directory {
+            lately.forget_below(path);
+        }
+        drop(lately);
+        let below = if is_directory { self.tree.below(path) } else { Vec::new() };
+        for node in below.into_iter().chain(self.tree.get(path)) {
+            if let Some(content) = node.lock().content.take() {
+                content.end();
+            }
+        }
+    }
+
+    /// All of a short file that the service has as we know it, if its bytes are here.
+    pub(super) fn whole(&self, node: &Arc<Node>) -> Option<bytes::Bytes> {
+        {
+            let state = node.lock();
+            let is_dirty = state.local.as_ref().is_some_and(|local| local.lock().is_dirty());
+            if node.is_directory() || is_dirty || state.meta.version.size > super::cache::BLOCK_BYTES {
+                return None;
+            }
+        }
+        self.content(node).whole(&self.supply)
     }
 
     /// What the service says of a path becomes what we know. Whoever knew otherwise is told. Returns the node
@@ -226,7 +264,9 @@ impl Knowledge {
     pub(super) fn content(&self, node: &Arc<Node>) -> Arc<Content> {
         let mut state = node.lock();
         let (path, version) = (state.path.clone(), state.meta.version.clone());
-        let lately = || self.content_at(&path, &version);
+        // What has its path now, if anything, are another's.
+        let lost = state.gone.then(|| Content::lost(path.clone(), version.clone()));
+        let lately = || lost.unwrap_or_else(|| self.content_at(&path, &version));
         state.content.get_or_insert_with(lately).clone()
     }
 
