@@ -4,7 +4,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg,
@@ -28,9 +30,11 @@ pub(crate) fn listener(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A connection to the host at `path`.
-pub(crate) fn connected(path: &Path) -> io::Result<OwnedFd> {
+/// A connection to the host at `path`. Neither connecting nor sending waits longer than `patience` for a host that does
+/// not listen.
+pub(crate) fn connected(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
     let socket = socket()?;
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }

@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::process::{Pid, getpid};
 use rustix::thread::sched_getcpu;
 use rustix::time::{ClockId, clock_gettime};
@@ -20,11 +22,11 @@ use crate::socket::{self, Heard};
 use super::fallback::moved_away;
 
 /// How long a host may take to say something over its socket, which waits for nobody.
-const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often somebody who only reads sections looks whether the host still lives.
 const LOOK_EVERY_MS: u64 = 100;
-/// More processors than a machine has.
-const CHANNELS_MAX: u32 = 65_536;
+/// As many processors as a kernel can have.
+const CHANNELS_MAX: u32 = 8192;
 
 /// One connection. Requests of any number of threads go over it at once.
 #[derive(Debug)]
@@ -48,28 +50,41 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// Where the connection to one host is kept. Who makes it holds the lock: one host that is slow to speak keeps nobody
+/// from the others.
+type Place = Arc<Mutex<Weak<Connection>>>;
+
 /// Connections of this process, one a volume.
-static ALL: Mutex<Option<HashMap<PathBuf, Weak<Connection>>>> = Mutex::new(None);
+static ALL: Mutex<Option<HashMap<PathBuf, Place>>> = Mutex::new(None);
 
 impl Connection {
     /// The connection of this process to the host at `path`.
     pub(super) fn to(path: &Path) -> io::Result<Arc<Connection>> {
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = all.get_or_insert_default();
-        if let Some(there) = all.get(path).and_then(Weak::upgrade)
+        let place = Connection::place(path);
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = place.upgrade()
             && there.is_ours()
             && !there.is_lost()
         {
             return Ok(there);
         }
         let made = Arc::new(Connection::new(path)?);
-        all.retain(|_, connection| connection.strong_count() > 0);
-        all.insert(path.to_owned(), Arc::downgrade(&made));
+        *place = Arc::downgrade(&made);
         Ok(made)
     }
 
+    fn place(path: &Path) -> Place {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = all.get_or_insert_default();
+        // Those that nobody uses: who looks at one just now has it too.
+        all.retain(|_, place| {
+            Arc::strong_count(place) > 1 || place.try_lock().is_ok_and(|place| place.strong_count() > 0)
+        });
+        all.entry(path.to_owned()).or_default().clone()
+    }
+
     fn new(path: &Path) -> io::Result<Connection> {
-        let socket = moved_away(socket::connected(path)?);
+        let socket = moved_away(socket::connected(path, PATIENCE)?);
         socket::send(&socket, Message::Hello, &[])?;
         let (message, descriptors) = hear(&socket)?;
         let Message::Welcome(welcome) = message else { return Err(refusal(message)) };
@@ -144,6 +159,10 @@ impl Connection {
             }
             Message::BackingIs => {
                 let Ok([file]) = <[OwnedFd; 1]>::try_from(descriptors) else { return Err(nonsense()) };
+                // Reading anything else could wait for ever.
+                if !FileType::from_raw_mode(fstat(&file)?.st_mode).is_file() {
+                    return Err(nonsense());
+                }
                 Ok(Found::Backing(moved_away(file)))
             }
             Message::NoSection => Ok(Found::Nothing),
@@ -156,6 +175,10 @@ impl Connection {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_lost() {
+            // Found out by whoever spoke before.
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let answer = socket::send(&*socket, message, &[]).and_then(|()| hear(&socket));
         if let Err(error) = &answer {
             // After half a conversation nobody knows what the next answer is to.
@@ -206,21 +229,23 @@ impl Connection {
     /// After an error the slot stays in use: who has gone may have written half an answer.
     pub(super) fn wait(&self, lane: &ClientLane, pending: Pending) -> io::Result<(Slot, Answered)> {
         let mut pending = pending;
+        let mut waited = None;
         loop {
             pending = match lane.finish(pending) {
                 Ok(answered) => return Ok(answered),
                 Err(pending) => pending,
             };
-            match lane.channel.wait(&pending, WAIT) {
-                Waited::Answered => {}
-                Waited::TimedOut => self.look(),
-                Waited::Gone => self.lost.store(true, Ordering::Relaxed),
+            match waited {
+                None => {}
+                Some(Waited::Gone) => self.lost.store(true, Ordering::Relaxed),
+                // An answer that has gone again is no reason not to look.
+                Some(Waited::TimedOut | Waited::Answered) => self.look(),
             }
             if self.is_lost() {
-                // It may have answered with its last breath; nobody needs that.
                 lane.channel.abandon(pending);
                 return Err(io::ErrorKind::NotConnected.into());
             }
+            waited = Some(lane.channel.wait(&pending, WAIT));
         }
     }
 }
@@ -233,10 +258,18 @@ fn now_ms() -> u64 {
 
 /// The next message. A host that says nothing is taken for one that has gone.
 fn hear(socket: &OwnedFd) -> io::Result<(Message, Vec<OwnedFd>)> {
+    let until = Instant::now() + PATIENCE;
     let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
-    while poll(&mut polled, Some(&PATIENCE)) == Err(rustix::io::Errno::INTR) {}
-    if polled[0].revents().is_empty() {
-        return Err(io::ErrorKind::TimedOut.into());
+    // However many signals come meanwhile.
+    while polled[0].revents().is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        let time = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match poll(&mut polled, Some(&time)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) if !left.is_zero() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     match socket::receive(socket)? {
         Heard::Message(message, descriptors) => Ok((message, descriptors)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use wharf_mem::{Pending, Pinned, Read, SectionReader};
 
 use crate::lane::{Answered, ClientLane};
-use crate::layout::{Answer, Ask, INBOX_BYTES, RECORD_BYTES, Record, SLOT_BYTES};
+use crate::layout::{Answer, Ask, FILE_BYTES_MAX, INBOX_BYTES, RECORD_BYTES, Record, SLOT_BYTES};
 
 use super::connection::{Connection, Found};
 use super::{Piece, fallback};
@@ -109,6 +109,9 @@ impl Direct {
         if self.is_lost() {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        let room = usize::try_from(FILE_BYTES_MAX.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let room = room.min(into.len());
+        let into = &mut into[..room];
         if let Some(file) = self.backing.get() {
             return fallback::read_at(file.as_fd(), offset, into);
         }
@@ -183,7 +186,8 @@ impl Direct {
             let (count, all) = self.read_section(piece.offset, piece.into);
             piece.result = Ok(count);
             let border = SLOT_BYTES - (piece.offset % SLOT_BYTES as u64) as usize;
-            if all || self.backing.get().is_some() || piece.into.is_empty() || piece.into.len() > border {
+            let at_once = !piece.into.is_empty() && piece.into.len() <= border;
+            if all || self.backing.get().is_some() || !at_once || !fits(piece.offset, piece.into.len()) {
                 continue;
             }
             // All on one channel: one ring is enough for them.
@@ -260,6 +264,9 @@ impl Direct {
         if !self.writes {
             return Err(rustix::io::Errno::BADF.into());
         }
+        if !fits(offset, data.len()) {
+            return Err(rustix::io::Errno::FBIG.into());
+        }
         let mut done = 0;
         for part in data.chunks(INBOX_BYTES) {
             let ask =
@@ -306,6 +313,11 @@ struct Flight<'a> {
     pending: Pending,
     offset: u64,
     into: &'a mut [u8],
+}
+
+/// Whether a file can have these bytes.
+fn fits(offset: u64, len: usize) -> bool {
+    offset.checked_add(len as u64).is_some_and(|end| end <= FILE_BYTES_MAX)
 }
 
 /// The number of a good answer.

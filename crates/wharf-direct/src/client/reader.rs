@@ -10,6 +10,9 @@ use super::direct::Direct;
 use super::fallback::{self, Stamp};
 use super::{Piece, View, ticket};
 
+/// Bytes of a view that are read before more memory is taken.
+const VIEW_STEP: usize = 4 << 20;
+
 /// A file, to be read at any offset, by any number of threads at once.
 #[derive(Debug)]
 pub struct Reader {
@@ -142,10 +145,18 @@ impl Reader {
         let len = self.len()?.min(range.end).saturating_sub(range.start);
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        bytes.resize(len, 0);
-        let read = self.read_at(range.start, &mut bytes)?;
-        bytes.truncate(read);
+        // Memory is taken for what comes, not for what is said to be there.
+        while bytes.len() < len {
+            let done = bytes.len();
+            let step = (len - done).min(done.max(VIEW_STEP));
+            bytes.try_reserve_exact(step).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            bytes.resize(done + step, 0);
+            let read = self.read_at(range.start + done as u64, &mut bytes[done..])?;
+            bytes.truncate(done + read);
+            if read < step {
+                break;
+            }
+        }
         Ok(View::owned(bytes))
     }
 

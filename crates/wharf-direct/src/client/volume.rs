@@ -13,6 +13,11 @@ use super::direct::{Direct, counted, named_record, record};
 
 /// Symbolic links that one path may lead through.
 const LINKS_MAX: usize = 40;
+/// Bytes of a path: no link leads farther.
+const PATH_BYTES_MAX: usize = 4096;
+/// Bytes of entries that a listing has at the most, and answers that bring them: two million names or so.
+const LISTING_BYTES_MAX: usize = 128 << 20;
+const LISTING_ANSWERS_MAX: usize = 1 << 18;
 const S_IFMT: u32 = 0o170_000;
 const S_IFLNK: u32 = 0o120_000;
 
@@ -88,10 +93,14 @@ impl Volume {
     /// Where a symbolic link leads.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says; ENAMETOOLONG for more than a path has room for.
     pub fn read_link(&self, node: &Node) -> io::Result<Vec<u8>> {
         self.connection.ask(Ask::ReadLink { node: node.number }, &[], |answered, lane| {
-            let mut bytes = vec![0; (counted(answered.answer)? as usize).min(SLOT_BYTES)];
+            let count = usize::try_from(counted(answered.answer)?).unwrap_or(usize::MAX);
+            if count > PATH_BYTES_MAX {
+                return Err(rustix::io::Errno::NAMETOOLONG.into());
+            }
+            let mut bytes = vec![0; count];
             lane.take(answered, &mut bytes);
             Ok(bytes)
         })?
@@ -101,7 +110,7 @@ impl Volume {
     /// `.` and `..`. The host looks at the names.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says; [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a listing without an end.
     pub fn list(&self, node: &Node, pattern: &[u8]) -> io::Result<Vec<Listed>> {
         let open = Ask::OpenDirectory { node: node.number };
         let handle = self.connection.ask(open, &[], |answered, _| counted(answered.answer))??;
@@ -112,9 +121,9 @@ impl Volume {
 
     fn list_open(&self, handle: u64, pattern: &[u8]) -> io::Result<Vec<Listed>> {
         let mut all: Vec<Listed> = Vec::new();
-        let mut cursor = 0;
+        let (mut cursor, mut room) = (0, LISTING_BYTES_MAX);
         let pattern_bytes = brought(pattern)?;
-        loop {
+        for _ in 0..LISTING_ANSWERS_MAX {
             let ask = Ask::List { handle, cursor, pattern_bytes };
             let part = self.connection.ask(ask, pattern, |answered, lane| {
                 let mut bytes = vec![0; (counted(answered.answer)? as usize).min(SLOT_BYTES)];
@@ -123,8 +132,12 @@ impl Volume {
             })??;
             let Some(last) = part.last() else { return Ok(all) };
             cursor = last.cursor;
+            let taken = part.iter().map(|line| size_of::<Listed>() + line.name.len()).sum();
+            let Some(left) = room.checked_sub(taken) else { break };
+            room = left;
             all.extend(part.into_iter().filter(|line| line.name != b"." && line.name != b".."));
         }
+        Err(io::ErrorKind::FileTooLarge.into())
     }
 
     /// Opens a file.

@@ -1,6 +1,6 @@
 //! One request, and its answer.
 
-use super::{INBOX_BYTES, Malformed, SLOT_BYTES};
+use super::{FILE_BYTES_MAX, INBOX_BYTES, Malformed, SLOT_BYTES};
 
 /// A request, as it stands in a slot. Bytes that come with it are in the slot's place of the inbox; bytes of the
 /// answer come in the slot's place of the arena.
@@ -128,7 +128,8 @@ impl Ask {
     /// What a slot says.
     ///
     /// # Errors
-    /// For everything that [`encode`](Self::encode) does not make, and for more bytes than a slot has room for.
+    /// For everything that [`encode`](Self::encode) does not make, for more bytes than a slot has room for, and for
+    /// bytes that no file has.
     pub fn decode(words: [u64; 7]) -> Result<Ask, Malformed> {
         let [head, object, place, long, rest @ ..] = words;
         let (code, flag) = (head & !FLAG, head & FLAG != 0);
@@ -152,8 +153,21 @@ impl Ask {
             14 => Ask::ReadLink { node: object },
             _ => return Err(Malformed),
         };
+        if !ask.is_within_a_file() {
+            return Err(Malformed);
+        }
         // Whatever else is set has a meaning that we do not know.
         if rest == [0; 3] && ask.encode() == words { Ok(ask) } else { Err(Malformed) }
+    }
+
+    fn is_within_a_file(self) -> bool {
+        match self {
+            Ask::Read { offset, len, .. } | Ask::Write { offset, len, .. } => {
+                offset.checked_add(len.into()).is_some_and(|end| end <= FILE_BYTES_MAX)
+            }
+            Ask::Prefetch { offset, .. } => offset <= FILE_BYTES_MAX,
+            _ => true,
+        }
     }
 
     /// Bytes that come with it in the inbox.
@@ -228,7 +242,7 @@ mod tests {
 
     const ALL: [Ask; 16] = [
         Ask::Ping,
-        Ask::Read { handle: 7, offset: u64::MAX, len: 65_536, plain: false },
+        Ask::Read { handle: 7, offset: FILE_BYTES_MAX - 65_536, len: 65_536, plain: false },
         Ask::Read { handle: 7, offset: 0, len: 1, plain: true },
         Ask::Write { handle: 7, offset: 1, len: 0 },
         Ask::Fsync { handle: 7, data_only: true },
@@ -264,6 +278,16 @@ mod tests {
         }
         assert_eq!(Ask::decode([0; 7]), Err(Malformed));
         assert_eq!(Ask::decode([2, 7, 0, 65_537, 0, 0, 0]), Err(Malformed), "more than a slot has");
+        for code in [2, 3, 7] {
+            for beyond in [FILE_BYTES_MAX + 1, u64::MAX] {
+                assert_eq!(Ask::decode([code, 7, beyond, 1, 0, 0, 0]), Err(Malformed), "{code} at {beyond}");
+            }
+        }
+        assert_eq!(
+            Ask::decode([2, 7, FILE_BYTES_MAX, 1, 0, 0, 0]),
+            Err(Malformed),
+            "the last byte is beyond"
+        );
         assert_eq!(Ask::decode([5, 7, 1, 0, 0, 0, 0]), Err(Malformed), "a place where none belongs");
     }
 

@@ -28,6 +28,9 @@ pub const SLOT_BYTES: usize = 64 * 1024;
 /// Bytes that one request can bring: its place in the inbox.
 pub const INBOX_BYTES: usize = 16 * 1024;
 
+/// No file is longer, here or elsewhere: whatever lies beyond is refused.
+pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
 /// What cannot be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::socket_peercred;
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_peercred};
 use rustix::net::{SocketFlags, accept_with};
 use wharf::session::Pass;
 use wharf::{Caller, Errno, Source};
@@ -24,6 +24,10 @@ use super::host::{Client, Host, Mail};
 
 /// Clients that a queue can wait for at a time, beside what else rings it.
 const CLIENTS_MAX: usize = wharf_mem::Sleep::WORDS_MAX - 1;
+
+/// Bytes on their way to one client: the kernel makes some messages of them. Who asks on without having heard what was
+/// answered is hung up, before the descriptors on their way to it are all that this process may have there.
+const ANSWERS_BYTES: usize = 4096;
 
 /// One connection.
 struct Line {
@@ -105,6 +109,7 @@ impl Control {
             }
             Err(error) => return Err(error.into()),
         };
+        set_socket_send_buffer_size(&socket, ANSWERS_BYTES)?;
         let peer = socket_peercred(&socket)?;
         let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0);
         let caller = Caller { uid: peer.uid.as_raw(), gid: peer.gid.as_raw(), pid };

@@ -24,7 +24,12 @@ pub(crate) struct Files {
     /// Reads wait until this is false.
     pub(crate) held: Arc<AtomicBool>,
     pub(crate) fails: Arc<AtomicBool>,
+    /// A file that nobody may write to.
+    kept: Arc<Mutex<String>>,
 }
+
+/// Bytes that a file has at the most.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Files {
     pub(crate) fn with(files: &[(&str, Vec<u8>)]) -> Files {
@@ -33,6 +38,10 @@ impl Files {
             all.bytes.lock().unwrap().insert((*name).to_owned(), bytes.clone());
         }
         all
+    }
+
+    pub(crate) fn keep(&self, name: &str) {
+        name.clone_into(&mut self.kept.lock().unwrap());
     }
 
     fn attributes(&self, name: &str) -> Result<Attributes> {
@@ -109,6 +118,10 @@ impl FileSystem for Files {
     }
 
     async fn write(&self, _: &Context, file: &Arc<str>, op: op::Write<'_>) -> Result<usize> {
+        let end = op.offset.checked_add(op.data.len() as u64).filter(|end| *end <= FILE_BYTES_MAX);
+        if end.is_none() || **file == **self.kept.lock().unwrap() {
+            return Err(Error::new(wharf::error::Kind::TooLarge));
+        }
         let mut bytes = self.bytes.lock().unwrap();
         let bytes = bytes.get_mut(&**file).ok_or(Error::not_found())?;
         let end = op.offset as usize + op.data.len();

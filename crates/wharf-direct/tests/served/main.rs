@@ -1,6 +1,7 @@
 //! A client and a host in one process, without a kernel between them.
 
 mod fs;
+mod hostile;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -1,0 +1,124 @@
+//! A client that writes anything, anywhere, at any time.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use wharf_direct::layout::Message;
+use wharf_mem::{Access, Channels, Shared};
+
+use super::{Random, connected, receive, send, time};
+use crate::fs::{Files, Served};
+
+/// Names that it looks for, in even slots and in odd ones.
+const NAMES: [&str; 2] = ["file", "other"];
+
+/// One life of a hostile client. It knows the numbers of nodes that others use.
+fn attack(path: &Path, random: &mut Random, nodes: &[u64]) {
+    let socket = connected(path);
+    if random.below(8) == 0 {
+        let len = random.below(100) as usize;
+        send(&socket, &random.bytes(len), &[]);
+        return;
+    }
+    send(&socket, &Message::Hello.encode(), &[]);
+    let Some((Message::Welcome(welcome), files)) = receive(&socket) else { return };
+    let count = u64::from(welcome.channels);
+    let [requests, answers, inbox, _, pins] = <[OwnedFd; 5]>::try_from(files).unwrap();
+    let channels = Channels::of_host(requests.try_clone().unwrap(), answers, count as usize).unwrap();
+    let requests = Shared::of_stranger(requests, 8192 * count, Access::Write).unwrap();
+    let inbox = Shared::of_stranger(inbox, count << 20, Access::Write).unwrap();
+    let pins = Shared::of_stranger(pins, 2048, Access::Write).unwrap();
+    for slot in 0..count * 64 {
+        inbox.copy_in(slot << 14, NAMES[slot as usize % 2].as_bytes());
+    }
+    for _ in 0..random.below(400) {
+        let channel = random.below(count);
+        match random.below(8) {
+            0 => _ = requests.copy_in(random.below(8192 * count), &random.bytes(64)),
+            1 => _ = inbox.copy_in(random.below(count << 20), &random.bytes(300)),
+            2 => _ = pins.copy_in(random.below(2048), &random.bytes(100)),
+            3 => {
+                // Nobody listens to the answer.
+                let message = match random.below(4) {
+                    0 => Message::Redeem([7; 16]),
+                    1 => Message::Hello,
+                    _ => Message::Section { handle: handle(random) },
+                };
+                send(&socket, &message.encode(), &[]);
+            }
+            _ => {
+                let slot = random.below(64);
+                let code = (1 + random.below(15)) | (random.below(2) << 16);
+                let object = match random.below(8) {
+                    0 => random.word(),
+                    1..4 => nodes[random.below(nodes.len() as u64) as usize],
+                    _ => handle(random),
+                };
+                let place = if random.below(4) == 0 { 0 } else { random.word() };
+                let len = match random.below(4) {
+                    0 => 0,
+                    1 => NAMES[slot as usize % 2].len() as u64,
+                    _ => random.word(),
+                };
+                let words = [random.next(), code, object, place, len, 0, 0, 0];
+                requests.copy_in(channel * 8192 + 4096 + slot * 64, &words.map(u64::to_ne_bytes).concat());
+                let bits = if random.below(50) == 0 { random.next() } else { 1 << slot };
+                requests.copy_in(channel * 8192, &bits.to_ne_bytes());
+            }
+        }
+        channels[channel as usize].ring();
+    }
+}
+
+/// A number that one of the first handles has.
+fn handle(random: &mut Random) -> u64 {
+    1 << 32 | random.below(4)
+}
+
+#[test]
+fn a_hostile_client_harms_itself() {
+    let bytes = crate::pattern(300_000);
+    let files = Files::with(&[("file", bytes.clone()), ("other", crate::pattern(100))]);
+    // What they write is theirs to write, where they find it.
+    files.keep("file");
+    let served = Served::new(&files);
+    let honest = served.open("file");
+    let client = served.client();
+    let known = NAMES.map(|name| client.lookup(&client.root(), name.as_bytes()).unwrap());
+    let nodes = [1, known[0].1.node, known[1].1.node];
+    let asked = files.reads.load(Ordering::SeqCst);
+    let mut random = Random::told();
+    let until = Instant::now() + time();
+    while Instant::now() < until {
+        attack(&served.socket(), &mut random, &nodes);
+        let offset = random.below(299_900);
+        let read = crate::read(&honest, offset, 100);
+        assert!(read == bytes[offset as usize..][..100], "an honest client reads what is there, at {offset}");
+        served.client().ping().expect("a new client is served");
+    }
+    assert!(files.releases.load(Ordering::SeqCst) > 0, "they opened something, which was closed");
+    assert!(files.reads.load(Ordering::SeqCst) > asked + 5, "they read something");
+    drop((honest, known, client));
+    crate::until("they have gone", || served.volume.counts() == (0, 0));
+}
+
+#[test]
+fn who_asks_and_does_not_listen_is_hung_up() {
+    let served = Served::new(&Files::with(&[("file", crate::pattern(300_000))]));
+    let socket = connected(&served.socket());
+    send(&socket, &Message::Hello.encode(), &[]);
+    assert!(matches!(receive(&socket), Some((Message::Welcome(_), _))));
+    crate::until("it is hung up", || {
+        let alive = send(&socket, &Message::Section { handle: 1 }.encode(), &[]);
+        let mut polled = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::empty())];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        !alive && rustix::event::poll(&mut polled, Some(&now)).unwrap() == 1
+    });
+    let mut unheard = 0;
+    while receive(&socket).is_some() {
+        unheard += 1;
+    }
+    assert!((1..64).contains(&unheard), "{unheard} answers were on their way");
+}
