@@ -39,6 +39,17 @@ pub(crate) fn connected(path: &Path, patience: Duration) -> io::Result<OwnedFd> 
     Ok(socket)
 }
 
+/// Whether the socket at `path` is one whose host has gone. Does not wait.
+#[cfg(feature = "server")]
+pub(crate) fn is_deserted(path: &Path) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None) else {
+        return false;
+    };
+    let address = SocketAddrUnix::new(path);
+    address.and_then(|address| connect(&socket, &address)) == Err(rustix::io::Errno::CONNREFUSED)
+}
+
 /// Sends a message with descriptors. Never waits for a client that does not read, if the socket does not block.
 pub(crate) fn send(socket: impl AsFd, message: Message, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let bytes = message.encode();

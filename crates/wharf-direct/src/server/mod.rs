@@ -5,13 +5,14 @@ mod control;
 mod guest;
 mod handles;
 mod host;
+mod place;
 mod queue;
 mod rest;
 mod tickets;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,8 +21,6 @@ use std::thread::{self, JoinHandle};
 use rustix::rand::{GetRandomFlags, getrandom};
 use wharf::session::{Doorbell as _, Serve};
 use wharf_queue::{Bell, Ending, Phase, QueueHost, cpu};
-
-use crate::socket;
 
 use cache::{Cache, Evictor, Surroundings, Waiter};
 use control::Control;
@@ -61,6 +60,7 @@ pub struct Usage {
 
 impl Server {
     /// Begins to serve `session` directly, on a socket in `directory`, which is made if it is not there.
+    /// Sockets of this user's hosts that were killed are removed from it.
     ///
     /// # Errors
     /// When the socket cannot be made, or there are no threads or descriptors for it.
@@ -68,10 +68,7 @@ impl Server {
         let mut random = [0; 8];
         getrandom(&mut random, GetRandomFlags::empty())?;
         let volume = u64::from_ne_bytes(random);
-        let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
-        made.or_else(|error| if directory.is_dir() { Ok(()) } else { Err(error) })?;
-        let path = directory.join(format!("{volume:016x}.direct"));
-        let listener = socket::listener(&path, BACKLOG)?;
+        let (listener, path) = place::listen(directory, volume, BACKLOG)?;
         let served = Server::over(session, volume, listener, &path);
         if served.is_err() {
             let _ = fs::remove_file(&path);
