@@ -10,6 +10,7 @@ mod client;
 mod idle;
 mod mounts;
 mod options;
+mod places;
 mod report;
 mod servers;
 

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tiny::Caching;
 use wharf_benches::works::Served;
 
-use crate::options::Places;
+use crate::places::Places;
 use crate::{Result, mounts};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
