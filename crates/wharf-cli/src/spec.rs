@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
 mod fat;
+mod remote;
 
 use crate::sizes;
 
 pub(crate) use fat::{Fat, Part};
+pub(crate) use remote::Remote;
 
 /// The schemes, for help and errors.
 pub(crate) const KNOWN: &str =
@@ -29,13 +31,6 @@ pub(crate) enum Spec {
     Remote(Remote),
     /// `zip:FILE`: an archive.
     Zip(Zip),
-}
-
-/// What is behind a network service, and the options that were typed beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remote {
-    pub(crate) url: String,
-    pub(crate) settings: Vec<Setting>,
 }
 
 /// How large a memory volume may grow. `None` leaves it to the driver.
@@ -189,41 +184,6 @@ impl Memory {
         let size = self.bytes_max.map(|bytes| format!("size={}", sizes::show(bytes)));
         let inodes = self.inodes_max.map(|inodes| format!("inodes={inodes}"));
         Vec::from_iter(size.into_iter().chain(inodes)).join(",")
-    }
-}
-
-impl Remote {
-    fn parse(typed: &OsStr) -> Result<Remote, String> {
-        let url =
-            typed.to_str().ok_or("remote: needs a URL in plain letters, with percent signs for others")?;
-        let remote = Remote { url: url.to_owned(), settings: Vec::new() };
-        remote.check()?;
-        Ok(remote)
-    }
-
-    fn set(&mut self, setting: &Setting) -> Result<(), String> {
-        if self.settings.iter().any(|other| other.name == setting.name) {
-            return Err(format!("remote: was given {}= twice; keep one", setting.name));
-        }
-        self.settings.push(setting.clone());
-        self.check()
-    }
-
-    /// What is wrong is said before anything is done. A command without this driver refuses it all later.
-    #[cfg_attr(not(feature = "remote"), expect(clippy::unnecessary_wraps, reason = "the driver is left out"))]
-    #[cfg_attr(not(feature = "remote"), expect(clippy::unused_self, reason = "the driver is left out"))]
-    fn check(&self) -> Result<(), String> {
-        #[cfg(feature = "remote")]
-        crate::drivers::remote::location(self)?;
-        Ok(())
-    }
-
-    /// The URL without the user in it: the table of mounts is for everybody.
-    fn show(&self) -> String {
-        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
-        let authority = rest.find('/').unwrap_or(rest.len());
-        let host = rest[..authority].rfind('@').map_or(0, |at| at + 1);
-        format!("{scheme}://{}", &rest[host..])
     }
 }
 
