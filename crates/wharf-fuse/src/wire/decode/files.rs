@@ -3,7 +3,7 @@
 use wharf::session::Operation;
 use wharf::{Data, Errno, HandleId, NodeId, op};
 
-use super::names::OPEN_KILL_SUIDGID;
+use super::flags::{OPEN_KILL_SUIDGID, open_flags};
 use super::{POSITION_MAX, end_of, fits};
 use crate::wire::Terms;
 use crate::wire::abi::{
@@ -13,9 +13,6 @@ use crate::wire::abi::{
 use crate::wire::body::{Body, MALFORMED};
 
 type Decoded<'a> = Result<Operation<'a>, Errno>;
-
-/// `__FMODE_EXEC` of the kernel, which is in no header and in the flags of every execve(2).
-const FMODE_EXEC: u32 = 1 << 5;
 
 const READ_LOCKOWNER: u32 = 1 << 1;
 
@@ -43,13 +40,6 @@ const IOCTL_UNRESTRICTED: u32 = 1 << 1;
 const IOCTL_DIR: u32 = 1 << 4;
 
 const POLL_SCHEDULE_NOTIFY: u32 = 1 << 0;
-
-/// The flags of open(2) as a file system gets them.
-pub(super) fn open_flags(raw: u32) -> op::OpenFlags {
-    let mut flags = op::OpenFlags::from_bits_retain(raw & !FMODE_EXEC);
-    flags.set(op::OpenFlags::EXEC, raw & FMODE_EXEC != 0);
-    flags
-}
 
 pub(super) fn open(mut body: Body<'_>) -> Result<op::Open, Errno> {
     let raw: OpenIn = body.take()?;

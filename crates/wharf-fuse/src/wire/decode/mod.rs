@@ -6,6 +6,7 @@
 
 mod extensions;
 mod files;
+mod flags;
 mod locks;
 mod names;
 mod nodes;

@@ -5,15 +5,12 @@ use wharf::{Errno, Kind, Name, NodeId, op};
 
 use super::TARGET_BYTES_MAX;
 use super::extensions::{Extensions, extensions};
-use super::files::open_flags;
+use super::flags::{OPEN_KILL_SUIDGID, open_flags};
 use crate::wire::Terms;
 use crate::wire::abi::{CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
 use crate::wire::body::Body;
 
 type Decoded<'a> = Result<Operation<'a>, Errno>;
-
-/// Clear setuid and setgid, because of what an open does to the file.
-pub(super) const OPEN_KILL_SUIDGID: u32 = 1 << 0;
 
 const RENAME_NOREPLACE: u32 = 1 << 0;
 const RENAME_EXCHANGE: u32 = 1 << 1;
