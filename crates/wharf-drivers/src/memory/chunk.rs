@@ -8,13 +8,9 @@
 
 use std::ops::Range;
 
-use super::space::Space;
+use super::space::{BLOCK_BYTES, CHUNK_BYTES, Space};
 
-/// The unit in which files take space.
-pub(super) const BLOCK_BYTES: usize = 4096;
-const BLOCKS: usize = 16;
-/// Bytes of a file that one chunk covers.
-pub(super) const CHUNK_BYTES: usize = BLOCKS * BLOCK_BYTES;
+const BLOCKS: usize = CHUNK_BYTES / BLOCK_BYTES;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {

@@ -11,8 +11,8 @@ use std::ops::Range;
 use wharf::error::Kind;
 use wharf::{Error, Result, Window};
 
-use super::chunk::{BLOCK_BYTES, CHUNK_BYTES, Chunk, Piece};
-use super::space::Space;
+use super::chunk::{Chunk, Piece};
+use super::space::{BLOCK_BYTES, CHUNK_BYTES, Space};
 
 /// The largest file: what Linux can count with `off_t`.
 const SIZE_MAX: u64 = i64::MAX as u64;

@@ -15,10 +15,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wharf::{Attributes, Error, Kind, Result, Time};
 
-use super::chunk::BLOCK_BYTES;
 use super::contents::Contents;
 use super::directory::Directory;
-use super::space::Space;
+use super::space::{BLOCK_BYTES, Space};
 use super::xattrs::{CAPABILITY, Xattrs};
 
 pub(super) const SETUID: u16 = 0o4000;

@@ -8,8 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use wharf::{Error, Result, Statfs};
 
-use super::chunk::{BLOCK_BYTES, CHUNK_BYTES};
-
+/// The unit in which files take space.
+pub(super) const BLOCK_BYTES: usize = 4096;
+/// The unit in which they take buffers.
+pub(super) const CHUNK_BYTES: usize = 16 * BLOCK_BYTES;
 /// Chunk buffers kept for the next file: 16 MiB at the most. Memory that was touched lately costs a tenth of
 /// memory fresh from the system.
 const SPARE_CHUNKS_MAX: usize = 256;

@@ -13,7 +13,8 @@ use wharf::op::{SetAttributes, SetTime};
 use wharf::{Attributes, Extended, Kind, Statfs, Time};
 
 use super::credentials::{Membership, Who};
-use super::node::{Inode, magic_link};
+use super::link::magic_link;
+use super::node::Inode;
 use super::region::RegionId;
 use super::syscalls::{FsXattr, set_fsxattr};
 use super::{Result, Tree};

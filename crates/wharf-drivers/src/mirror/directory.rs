@@ -15,8 +15,10 @@ use wharf::Kind;
 
 use super::attributes::Stat;
 use super::credentials::{Membership, Who};
+use super::link::magic_link;
 use super::names::{Found, step};
-use super::node::{Inode, Key, OpenCount, magic_link};
+use super::node::{Inode, OpenCount};
+use super::region::Key;
 use super::{Result, Tree};
 
 /// Bytes read at once.

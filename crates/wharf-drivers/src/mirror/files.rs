@@ -19,8 +19,9 @@ use wharf::op::{CopyRange, Fallocate, FallocateMode, OpenFlags, Seek, SeekFor};
 
 use super::attributes::Stat;
 use super::credentials::{Membership, NewMode, Who};
+use super::link::magic_link;
 use super::names::{Found, place_of};
-use super::node::{Inode, OpenCount, magic_link};
+use super::node::{Inode, OpenCount};
 use super::region::Region;
 use super::{Result, Tree};
 

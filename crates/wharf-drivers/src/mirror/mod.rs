@@ -31,6 +31,7 @@ mod directory;
 mod echo;
 mod files;
 mod fs;
+mod link;
 mod names;
 mod node;
 mod region;
@@ -186,7 +187,7 @@ impl Tree {
 /// Whether this process may find files by their handles, and the root's file system has them.
 fn handles_work(root: impl AsFd) -> bool {
     let anchor =
-        open(node::magic_link(&root), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        open(link::magic_link(&root), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let Ok(anchor) = anchor else { return false };
     FileHandle::of(root.as_fd()).and_then(|handle| handle.open(anchor.as_fd())).is_ok()
 }

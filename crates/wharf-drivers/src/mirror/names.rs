@@ -16,7 +16,8 @@ use wharf::{Attributes, Kind, Name};
 
 use super::attributes::Stat;
 use super::credentials::{Membership, NewMode, Who};
-use super::node::{Inode, Node, magic_link};
+use super::link::magic_link;
+use super::node::{Inode, Node};
 use super::{Result, Tree};
 
 /// One name, in the form that system calls take, to be taken along to another thread.

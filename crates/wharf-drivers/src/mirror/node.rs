@@ -5,7 +5,7 @@
 //! keeps a [`FileHandle`] instead and opens its descriptor again when it is next used.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -13,7 +13,7 @@ use std::thread::Builder;
 use rustix::io::Errno;
 use wharf::Kind;
 
-use super::region::Region;
+use super::region::{Key, Region};
 use super::syscalls::FileHandle;
 use super::table::Table;
 
@@ -30,15 +30,6 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({})", self.0.number)
     }
-}
-
-/// What a node is to the backing file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    /// The region's index.
-    pub(super) region: u32,
-    /// Its inode number there.
-    pub(super) inode: u64,
 }
 
 /// What is known of a node. There is one for each file, whatever names lead to it.
@@ -230,10 +221,4 @@ impl Drop for OpenCount {
         }
         self.inode.opens.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-/// The way to a descriptor's file that asks for permissions anew: a magic link of this process's own. It is
-/// the only absolute path of the mirror, and nothing in it comes from outside.
-pub(super) fn magic_link(descriptor: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }

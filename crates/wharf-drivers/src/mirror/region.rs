@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use rustix::fs::{FsWord, Mode, OFlags, fstatfs, open};
 
 use super::echo::Echo;
-use super::node::{Key, magic_link};
+use super::link::magic_link;
 
 /// What tells one region from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +76,15 @@ impl Region {
     pub(super) fn lacks_handles(&self) {
         self.no_handles.store(true, Ordering::Relaxed);
     }
+}
+
+/// What a node is to the backing file systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// The region's index.
+    pub(super) region: u32,
+    /// Its inode number there.
+    pub(super) inode: u64,
 }
 
 /// All regions, and the numbers of nodes.

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use wharf::Kind;
 
-use super::node::{Inode, Key, Place};
+use super::node::{Inode, Place};
+use super::region::Key;
 use super::region::{Region, Regions};
 
 const SHARDS: usize = 16;

@@ -14,7 +14,8 @@ use wharf::op::SetXattrHow;
 
 use super::attributes::Stat;
 use super::credentials::{Membership, Who};
-use super::node::{Inode, magic_link};
+use super::link::magic_link;
+use super::node::Inode;
 use super::{Result, Tree};
 
 /// Names under which Linux keeps access control lists begin so.
