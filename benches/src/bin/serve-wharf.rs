@@ -1,4 +1,5 @@
-//! The tiny file system on Wharf: `serve-wharf DIR [auto|dev|uring] [CACHING]`. `tiny` says what is served.
+//! The tiny file system on Wharf: `serve-wharf DIR [auto|dev|uring][+KIB] [CACHING]`; the kernel reads so many KiB ahead.
+//! `tiny` says what is served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,7 +159,11 @@ impl log::Log for Stderr {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let _ = log::set_logger(&Stderr).map(|()| log::set_max_level(log::LevelFilter::Info));
     let arguments = Arguments::parse()?;
-    let transport = match arguments.variant.as_str() {
+    let (transport, read_ahead) = match arguments.variant.split_once('+') {
+        Some((transport, kib)) => (transport, Some(kib.parse::<u32>()? << 10)),
+        None => (arguments.variant.as_str(), None),
+    };
+    let transport = match transport {
         "dev" => Transport::Dev,
         "uring" => Transport::Uring,
         _ => Transport::Auto,
@@ -177,7 +182,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     options.allow = wharf_fuse::mount::Allow::Everyone;
     let defaults = Defaults { lifetimes, ..Defaults::default() };
     let served = Served { tiny: Tiny::new()?, caching, timers };
-    let volume = Mount::new(served, options).transport(transport).defaults(defaults).at(dir)?;
+    let mut mount = Mount::new(served, options).transport(transport).defaults(defaults);
+    if let Some(bytes) = read_ahead {
+        mount = mount.read_ahead(bytes);
+    }
+    let volume = mount.at(dir)?;
     tiny::say_ready(&format!("wharf, {}", volume.transport()));
     volume.wait();
     Ok(())

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
 use crate::limits;
+use crate::sizes;
 use crate::spec::{Setting, Spec};
 
 pub(crate) use volume::{Cat, Cp, Ls, Stat};
@@ -139,6 +140,10 @@ pub(crate) struct Mount {
     /// Keep idle processors from deep sleep while the mount is in use: answers come sooner, at a cost of power; for root
     #[arg(long)]
     pub(crate) low_latency: bool,
+
+    /// Let the kernel read so far ahead in files that are read from the start, as in 1M; more than 128K, usually, is for root
+    #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
+    pub(crate) read_ahead: Option<u64>,
 
     /// Change a limit of the volume; may be given several times
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::Choice::parse)]

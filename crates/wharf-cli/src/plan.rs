@@ -50,6 +50,8 @@ pub(crate) struct Mount {
     pub(crate) direct: bool,
     /// Processors do not sleep deeply while the mount is in use.
     pub(crate) low_latency: bool,
+    /// Bytes that the kernel reads ahead, if it is not to choose.
+    pub(crate) read_ahead: Option<u32>,
     pub(crate) auto_unmount: bool,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
@@ -203,6 +205,7 @@ fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure>
         passthrough: !typed.no_passthrough,
         direct: !typed.no_direct,
         low_latency: typed.low_latency,
+        read_ahead: typed.read_ahead.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
         auto_unmount: typed.auto_unmount,
         limits: limits::with(&typed.limits),
         log: Log { level: level(typed.log), file: typed.log_file.map(|file| working_directory.join(file)) },
@@ -266,6 +269,7 @@ mod tests {
             passthrough: true,
             direct: true,
             low_latency: false,
+            read_ahead: None,
             auto_unmount: false,
             limits: Limits::default(),
             log: Log { level: LevelFilter::Warn, file: None },
@@ -278,7 +282,7 @@ mod tests {
     fn every_option_of_mount_means_something() {
         let plan = mounted(
             "wharf mount memory:size=1G,inodes=9 scratch --transport=dev --read-only --allow-other --daemon \
-             --auto-unmount --exclusive --no-passthrough --no-direct --low-latency \
+             --auto-unmount --exclusive --no-passthrough --no-direct --low-latency --read-ahead 1M \
              --limit requests_max=7 --log debug --log-file x.log",
         );
         let expected = Mount {
@@ -292,6 +296,7 @@ mod tests {
             passthrough: false,
             direct: false,
             low_latency: true,
+            read_ahead: Some(1 << 20),
             auto_unmount: true,
             limits: Limits { requests_max: 7, ..Limits::default() },
             log: Log { level: LevelFilter::Debug, file: Some("/home/me/x.log".into()) },

@@ -86,13 +86,14 @@ pub struct Mount<F> {
     transport: Transport,
     passthrough: bool,
     low_latency: bool,
+    read_ahead: Option<u32>,
 }
 
 impl<F: FileSystem> Mount<F> {
     /// A mount with default limits, over whatever transport there is.
     pub fn new(fs: F, options: Options) -> Mount<F> {
         let (setup, transport) = (Setup::default(), Transport::Auto);
-        Mount { fs, options, setup, transport, passthrough: true, low_latency: false }
+        Mount { fs, options, setup, transport, passthrough: true, low_latency: false, read_ahead: None }
     }
 
     /// Over this transport, or not at all.
@@ -126,6 +127,16 @@ impl<F: FileSystem> Mount<F> {
         Mount { low_latency, ..self }
     }
 
+    /// How far the kernel reads ahead of whoever reads a file from its start on, in bytes; 0 for not at all. Without it
+    /// the kernel chooses: 128 KiB, usually.
+    ///
+    /// More is faster for large files that are read through, if the file system answers large reads well, and a waste
+    /// where files are read here and there. More than the kernel's own choice needs root; without, the volume is
+    /// mounted all the same and the log says so.
+    pub fn read_ahead(self, bytes: u32) -> Mount<F> {
+        Mount { read_ahead: Some(bytes), ..self }
+    }
+
     /// Runs every batch of polls inside `around`: to enter a runtime, whose timers and sockets the file system uses.
     ///
     /// With tokio: `.around(move |poll| { let _guard = runtime.enter(); poll() })`.
@@ -139,7 +150,7 @@ impl<F: FileSystem> Mount<F> {
     /// # Errors
     /// [`Error`], with the way out in its words. Nothing is left mounted then.
     pub fn at(self, path: impl AsRef<Path>) -> Result<Volume, Error> {
-        let Mount { fs, options, setup, transport, passthrough, low_latency } = self;
+        let Mount { fs, options, setup, transport, passthrough, low_latency, read_ahead } = self;
         let fs = Arc::new(fs);
         let around = setup.around.clone();
         let started = entered(around.as_ref(), || block_on(fs.start(), START_AT_MOST));
@@ -150,8 +161,16 @@ impl<F: FileSystem> Mount<F> {
         }
         let path = path.as_ref();
         let (fs_of, options, setup_of) = (&fs, &options, &setup);
-        let attempt =
-            Attempt { fs: fs_of, options, setup: setup_of, transport, passthrough, low_latency, path };
+        let attempt = Attempt {
+            fs: fs_of,
+            options,
+            setup: setup_of,
+            transport,
+            passthrough,
+            low_latency,
+            read_ahead,
+            path,
+        };
         let mounted = attempt.over();
         if mounted.is_err() {
             entered(around.as_ref(), || block_on(fs.shutdown(), setup.limits.drain()));
@@ -177,6 +196,7 @@ struct Attempt<'a, F> {
     transport: Transport,
     passthrough: bool,
     low_latency: bool,
+    read_ahead: Option<u32>,
     path: &'a Path,
 }
 
@@ -208,6 +228,7 @@ impl<F: FileSystem> Attempt<'_, F> {
             offer_uring,
             offer_passthrough: self.passthrough,
             default_permissions: self.options.default_permissions,
+            read_ahead: self.read_ahead,
             page_bytes: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
             ..Wanted::new(self.fs.capabilities() - self.access(), self.setup.limits)
         };
@@ -230,6 +251,11 @@ impl<F: FileSystem> Attempt<'_, F> {
         };
         let connection = connection?;
         let terms: Terms = terms.map_err(Error::Connection)?;
+        if let Some(bytes) = self.read_ahead.filter(|bytes| *bytes > terms.read_ahead)
+            && let Err(error) = connection.read_ahead(bytes)
+        {
+            log::warn!("the kernel reads {} bytes ahead: more needs root ({error})", terms.read_ahead);
+        }
         let uring = terms.uring;
         if self.transport == Transport::Uring && !uring {
             // Before there is a volume, whose end would shut the file system down as well.

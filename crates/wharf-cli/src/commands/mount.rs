@@ -94,13 +94,17 @@ fn mounted<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount) -> Result<Vol
     options.auto_unmount = plan.auto_unmount;
     // Somebody has to check; the file system says whether it does.
     options.default_permissions = !fs.capabilities().contains(Capabilities::ACCESS);
-    wharf_fuse::Mount::new(fs, options)
+    let mount = wharf_fuse::Mount::new(fs, options)
         .transport(plan.transport)
         .limits(plan.limits)
         .defaults(defaults)
         .passthrough(plan.passthrough)
-        .low_latency(plan.low_latency)
-        .at(&plan.point)
+        .low_latency(plan.low_latency);
+    let mount = match plan.read_ahead {
+        Some(bytes) => mount.read_ahead(bytes),
+        None => mount,
+    };
+    mount.at(&plan.point)
 }
 
 /// The kernel's number of the volume's connection.

@@ -209,6 +209,16 @@ impl Connection {
         device::backing_close(self.fd(), id)
     }
 
+    /// Has the kernel read `bytes` (whole KiB) ahead of who reads a file from its start on.
+    ///
+    /// # Errors
+    /// When the file for it cannot be written: it is root's, and `/sys` may not be there.
+    pub fn read_ahead(&self, bytes: u32) -> io::Result<()> {
+        let (major, minor) = (self.number >> 20, self.number & 0xf_ffff);
+        let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+        std::fs::write(file, bytes.div_ceil(1024).to_string())
+    }
+
     /// Takes the mount away, wherever it was moved to. If somebody else did so before, that is well.
     ///
     /// The device must still be served meanwhile: a clean unmount writes back what is dirty.

@@ -133,6 +133,9 @@ pub struct Wanted {
     pub offer_passthrough: bool,
     /// The mount has the option `default_permissions`.
     pub default_permissions: bool,
+    /// Bytes that the kernel is to read ahead at the most; `None` leaves it to the kernel, as far as a payload goes. It
+    /// never reads further ahead than it offers.
+    pub read_ahead: Option<u32>,
     /// Seconds after which the kernel ends the whole mount if a request is still unanswered; 0 for never.
     pub request_timeout_s: u16,
 }
@@ -147,6 +150,7 @@ impl Wanted {
             offer_uring: false,
             offer_passthrough: false,
             default_permissions: false,
+            read_ahead: None,
             request_timeout_s: 0,
         }
     }
@@ -214,6 +218,8 @@ pub struct Terms {
     pub max_write: u32,
     /// Bytes in the largest payload, either way: a write, a read, an extended attribute.
     pub payload_bytes: u32,
+    /// Bytes that the kernel reads ahead at the most.
+    pub read_ahead: u32,
     /// Requests may come over io_uring.
     pub uring: bool,
     /// Files may be opened with a backing file that the kernel reads and writes itself.
@@ -267,18 +273,21 @@ pub fn negotiate(head: &[u8], wanted: &Wanted) -> Result<(Terms, InitReply), Err
     let offer = read(head.get(IN_HEADER_BYTES..).unwrap_or_default())?;
     if offer.major > MAJOR {
         let out = InitOut { major: MAJOR, minor: MINOR, ..InitOut::default() };
-        return Ok((terms(MINOR, InitFlags::empty(), wanted), InitReply::new(&out, SHORT_OUT_BYTES, false)));
+        return Ok((
+            terms(MINOR, InitFlags::empty(), 0, wanted),
+            InitReply::new(&out, SHORT_OUT_BYTES, false),
+        ));
     }
     if offer.major < MAJOR || offer.minor < MINOR_MIN {
         return Err(no_common_language());
     }
-    let terms = terms(offer.minor.min(MINOR), wanted.flags(offer.flags), wanted);
+    let terms = terms(offer.minor.min(MINOR), wanted.flags(offer.flags), offer.max_readahead, wanted);
     let pages = pages(terms.flags, wanted);
     let background_max = wanted.limits.background_max;
     let out = InitOut {
         major: MAJOR,
         minor: terms.minor,
-        max_readahead: offer.max_readahead.min(terms.payload_bytes),
+        max_readahead: terms.read_ahead,
         flags: terms.flags.bits() as u32,
         max_background: background_max,
         congestion_threshold: background_max - background_max / 4,
@@ -323,13 +332,15 @@ fn read(body: &[u8]) -> Result<Offer, Errno> {
     Ok(Offer { major, minor, max_readahead: raw.max_readahead, flags })
 }
 
-fn terms(minor: u32, flags: InitFlags, wanted: &Wanted) -> Terms {
+fn terms(minor: u32, flags: InitFlags, read_ahead_max: u32, wanted: &Wanted) -> Terms {
     let pages_bytes = u32::from(pages(flags, wanted)).saturating_mul(page_bytes(wanted));
+    let payload_bytes = pages_bytes.max(XATTR_BYTES_MAX);
     Terms {
         minor,
         flags,
         max_write: pages_bytes,
-        payload_bytes: pages_bytes.max(XATTR_BYTES_MAX),
+        payload_bytes,
+        read_ahead: wanted.read_ahead.unwrap_or(payload_bytes).min(read_ahead_max),
         uring: flags.contains(InitFlags::OVER_IO_URING),
         passthrough: flags.contains(InitFlags::PASSTHROUGH),
     }

@@ -2,6 +2,7 @@
 //!
 //! Needs root, `/dev/fuse`, and FUSE over io_uring switched on (`enable_uring`); says so where one is missing.
 
+mod ahead;
 mod memory;
 mod pending;
 mod probe;

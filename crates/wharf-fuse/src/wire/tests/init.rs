@@ -22,6 +22,16 @@ fn flags(wanted: &Wanted) -> InitFlags {
 }
 
 #[test]
+fn the_kernel_reads_ahead_as_far_as_both_sides_like() {
+    for (read_ahead, told) in
+        [(None, 131_072), (Some(0), 0), (Some(16_384), 16_384), (Some(1 << 20), 131_072)]
+    {
+        let (terms, reply) = agreed(45, &Wanted { read_ahead, ..wanted(Capabilities::POSIX) });
+        assert_eq!((out(&reply).max_readahead, terms.read_ahead), (told, told), "{read_ahead:?}");
+    }
+}
+
+#[test]
 fn a_capability_asks_for_its_flags_and_no_others() {
     use Capabilities as C;
     use InitFlags as I;
