@@ -62,6 +62,10 @@ fn measure(kind: server::Kind, wharf: &Path, archives: &Archives) -> Result<Vec<
     take(work, works::read_once(work, &file));
     let work = "4 KiB anywhere in it, after that";
     take(work, works::random(work, &file));
+    let work = "4 KiB anywhere in 64 MiB of it, once more";
+    take(work, works::random_again(work, &file));
+    let work = "1 GiB of these 64 MiB, 1 MiB at a time";
+    take(work, works::sequential_again(work, &file));
     take("memory", Ok(works::memory("memory after reading", &server)));
     server.end()?;
     Ok(samples)

@@ -82,6 +82,42 @@ pub fn random(work: &'static str, path: &Path) -> io::Result<Sample> {
     Ok(Sample { work, unit: "µs", value: begun.elapsed().as_secs_f64() * 1e6 / reads as f64 })
 }
 
+/// What is read again, of which the kernel has all that it wants to have.
+const AGAIN_BYTES: u64 = 64 << 20;
+
+/// Microseconds for 4 KiB anywhere.
+pub fn random_again(work: &'static str, path: &Path) -> io::Result<Sample> {
+    const READS: usize = 50_000;
+    let file = File::open(path)?;
+    let mut block = vec![0; 4096];
+    let mut number = 0x9e37_79b9_7f4a_7c15u64;
+    through(&file)?;
+    let begun = Instant::now();
+    for _ in 0..READS {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        file.read_exact_at(&mut block, (number >> 20) % (AGAIN_BYTES - 4096))?;
+    }
+    Ok(Sample { work, unit: "µs", value: begun.elapsed().as_secs_f64() * 1e6 / READS as f64 })
+}
+
+/// Milliseconds for a gigabyte, a MiB at a time.
+pub fn sequential_again(work: &'static str, path: &Path) -> io::Result<Sample> {
+    const ROUNDS: u64 = 8;
+    let file = File::open(path)?;
+    through(&file)?;
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        through(&file)?;
+    }
+    let part = (ROUNDS * AGAIN_BYTES) as f64 / f64::from(1 << 30);
+    Ok(Sample { work, unit: "ms", value: begun.elapsed().as_secs_f64() * 1e3 / part })
+}
+
+fn through(file: &File) -> io::Result<()> {
+    let mut block = vec![0; 1 << 20];
+    (0..AGAIN_BYTES >> 20).try_for_each(|at| file.read_exact_at(&mut block, at << 20))
+}
+
 fn walk(directory: &Path, each: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

@@ -15,6 +15,7 @@ use wharf_drivers::progress::Silent;
 use wharf_drivers::zip::{Options, Owners, Zip};
 use wharf_fuse::mount::{Access, Allow, Error, Mode};
 use wharf_fuse::{Mount, Transport, Volume};
+use wharf_tests::sys::{Mapping, cached_pages};
 
 const TRANSPORTS: [Transport; 2] = [Transport::Dev, Transport::Uring];
 const LARGE: usize = 5 << 20;
@@ -187,6 +188,63 @@ fn without_room_an_open_says_so_and_others_go_on() {
         let error = File::open(mounted.at("large")).expect_err("no room");
         assert_eq!(error.raw_os_error(), Some(12), "{transport}");
         assert_eq!(fs::read(mounted.at("link")).expect("followed"), text(1037, 2));
+        mounted.end();
+    }
+}
+
+/// Opens a member when it is whole and nobody has it open otherwise: the kernel reads it by itself then, and has none
+/// of it in its cache.
+fn open_passed(path: &Path, bytes: &[u8]) -> File {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut file = File::open(path).expect("open");
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).expect("read");
+        assert!(read == bytes, "the bytes of the member, and no more");
+        if cached_pages(&file).expect("counted") == 0 {
+            return file;
+        }
+        drop(file);
+        assert!(Instant::now() < deadline, "it is not passed through");
+        // The kernel says late that a file was closed.
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_whole_member_is_read_by_the_kernel_itself_and_its_memory_stays_while_it_is_used() {
+    let room = tempfile::tempdir().expect("a directory");
+    let tree = room.path().join("tree");
+    fs::create_dir(&tree).expect("made");
+    // Neither ends with a page.
+    let members = [("one", text((2 << 20) + 1234, 1)), ("two", text((2 << 20) + 77, 2))];
+    for (name, bytes) in &members {
+        fs::write(tree.join(name), bytes).expect("written");
+    }
+    run("zip", &["-qr", "../it.zip", "."], &tree);
+    let [(_, one), (_, two)] = &members;
+    for transport in TRANSPORTS {
+        // Room for one of them.
+        let mounted = Mounted::new(&room.path().join("it.zip"), transport, 3 << 20);
+        let file = open_passed(&mounted.at("one"), one);
+        assert_eq!(file.read_at(&mut [0; 10], one.len() as u64).expect("read"), 0, "{transport}");
+        let mapping = Mapping::shared(&file, 0, one.len(), false).expect("mapped");
+        assert!(mapping.read(0, one.len()) == *one, "{transport}");
+        let refused = File::open(mounted.at("two")).expect_err("what is open is not given up");
+        assert_eq!(refused.raw_os_error(), Some(12), "{transport}");
+        let mut block = vec![0; 100_000];
+        file.read_exact_at(&mut block, 1_000_001).expect("read");
+        assert!(block == one[1_000_001..1_100_001], "{transport}");
+        // Closed, it makes room; who has it mapped keeps it.
+        drop(file);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while File::open(mounted.at("two")).is_err() {
+            assert!(Instant::now() < deadline, "{transport}: what is closed makes room");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(open_passed(&mounted.at("two"), two));
+        assert!(mapping.read(0, one.len()) == *one, "{transport}: what is mapped stays");
+        drop(mapping);
         mounted.end();
     }
 }
