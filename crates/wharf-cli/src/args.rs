@@ -86,7 +86,8 @@ pub(crate) struct Mount {
     /// come from WHARF_REMOTE_PASSWORD or a file named by --option credentials=FILE, never from the URL.
     ///
     /// zip:FILE shows a zip archive, to be read. `--option cache=512M` limits the bytes of packed files that are
-    /// held unpacked at a time; without it that is a quarter of the machine's memory.
+    /// held unpacked at a time; without it that is a quarter of the machine's memory. Larger ones are unpacked as
+    /// they are read.
     #[arg(value_parser = spec())]
     pub(crate) spec: Spec,
 

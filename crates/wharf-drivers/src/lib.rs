@@ -10,6 +10,8 @@
 pub mod info;
 pub mod progress;
 
+#[cfg(any(feature = "fat", feature = "zip"))]
+mod desk;
 #[cfg(feature = "fat")]
 pub mod fat;
 #[cfg(feature = "memory")]

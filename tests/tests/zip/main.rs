@@ -181,10 +181,31 @@ fn what_is_left_half_read_holds_up_no_unmount() {
 }
 
 #[test]
-fn without_room_an_open_says_so_and_others_go_on() {
+fn what_is_larger_than_the_room_for_it_is_read_all_the_same() {
+    let (room, archive) = packed();
+    for transport in TRANSPORTS {
+        let mounted = Mounted::new(&archive, transport, 1 << 20);
+        let shown = mounted.point.path().to_str().expect("plain letters");
+        run("diff", &["-r", "--no-dereference", "tree", shown], room.path());
+        let file = File::open(mounted.at("large")).expect("open");
+        let bytes = text(LARGE, 7);
+        let mut block = vec![0; 10_000];
+        for at in [LARGE - 10_000, 3, LARGE / 2, LARGE / 2 - 30_000] {
+            // Not what the kernel keeps: what is read anew.
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advised");
+            file.read_exact_at(&mut block, at as u64).expect("read");
+            assert!(block == bytes[at..at + block.len()], "at {at}");
+        }
+        drop(file);
+        mounted.end();
+    }
+}
+
+#[test]
+fn without_any_room_an_open_says_so_and_others_go_on() {
     let (_room, archive) = packed();
     for transport in TRANSPORTS {
-        let mounted = Mounted::new(&archive, transport, LARGE as u64 - 1);
+        let mounted = Mounted::new(&archive, transport, 100 << 10);
         let error = File::open(mounted.at("large")).expect_err("no room");
         assert_eq!(error.raw_os_error(), Some(12), "{transport}");
         assert_eq!(fs::read(mounted.at("link")).expect("followed"), text(1037, 2));

@@ -15,18 +15,19 @@
 //!
 //! - `geometry`, `partition`, `slot`, `name`, `time`: what lies on a disc, as pure functions
 //! - `medium`: the disc; `cache`: its sectors of tables and directories; `table`, `runs`, `index`: what they mean
-//! - `volume`, `node`: what is served; `names`, `rename`, `data`: the operations; `flush`: the order of writing
-//! - `fs`: the trait; `desk`: the lock that nobody blocks for
+//! - `volume`, `node`: what is served; `names`, `rename`, `data`: the operations; `flush`: the order of writing;
+//!   `loss`: a disc that goes
+//! - `fs`: the trait
 
 #![forbid(unsafe_code)]
 
 mod cache;
 mod data;
-mod desk;
 mod flush;
 mod fs;
 mod geometry;
 mod index;
+mod loss;
 mod medium;
 mod name;
 mod names;
@@ -49,11 +50,11 @@ use std::time::Duration;
 
 use wharf::{Defaults, Result};
 
+use crate::desk::block_on;
 use crate::info::{Describe, Info};
 
 pub use medium::Part;
 
-use desk::block_on;
 use geometry::Geometry;
 use medium::Lane;
 use node::Inode;
@@ -112,6 +113,7 @@ impl Fat {
     /// What the system says, or what is wrong with the volume.
     pub fn open(path: &Path, part: Part, options: Options) -> Result<Fat> {
         let shared = Arc::new(Shared::open(path, part, options)?);
+        shared.expect_loss();
         let root = Node(shared.root());
         Ok(Fat { shared, root })
     }

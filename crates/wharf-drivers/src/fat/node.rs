@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wharf::{Attributes, Disc, Error, Extents, Kind, Result, Run};
 
-use super::desk::Desk;
+use crate::desk::Desk;
+
 use super::index::root_key;
 use super::runs::Runs;
 use super::slot::{READ_ONLY, Slot};

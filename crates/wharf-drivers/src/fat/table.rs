@@ -178,7 +178,7 @@ impl Space {
             let len = (table_bytes - begin).min(SCAN_BYTES as u64) as usize;
             let whole = len.next_multiple_of(geometry.sector_bytes as usize);
             let read = medium.read(Lane::Thread, geometry.table.start + begin, buffer.window(whole)?);
-            super::desk::block_on(read)?;
+            crate::desk::block_on(read)?;
             bytes.extend_from_slice(&buffer.data(len)?);
             begin += len as u64;
             cluster = space.take(geometry, &mut bytes, cluster, end);

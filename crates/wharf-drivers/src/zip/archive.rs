@@ -70,8 +70,8 @@ impl Archive {
     }
 
     /// The bytes from `start` on, `len` of them.
-    pub(super) fn stream(&self, start: u64, len: u64) -> Stream<'_> {
-        Stream { archive: self, at: start, left: len, buffer: Vec::new(), next: 0 }
+    pub(super) fn stream(self: &Arc<Self>, start: u64, len: u64) -> Stream {
+        Stream { archive: self.clone(), at: start, left: len, buffer: Vec::new(), next: 0 }
     }
 }
 
@@ -154,15 +154,15 @@ impl Seek for Window<'_> {
 
 /// The bytes of a part, from its beginning to its end.
 #[derive(Debug)]
-pub(super) struct Stream<'a> {
-    archive: &'a Archive,
+pub(super) struct Stream {
+    archive: Arc<Archive>,
     at: u64,
     left: u64,
     buffer: Vec<u8>,
     next: usize,
 }
 
-impl BufRead for Stream<'_> {
+impl BufRead for Stream {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.next == self.buffer.len() && self.left > 0 {
             self.next = 0;
@@ -185,7 +185,7 @@ impl BufRead for Stream<'_> {
     }
 }
 
-impl Read for Stream<'_> {
+impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let ahead = self.fill_buf()?;
         let count = ahead.len().min(into.len());

@@ -3,15 +3,14 @@
 //! A *small* member is unpacked whole when it is first read, and nothing of it is given out before its checksum
 //! was found right. It goes when nobody has it open: the kernel keeps what it read. A *large* member
 //! is unpacked from the moment it is opened into [`Memory`], where its bytes are read as they come, all but the
-//! last ones, which wait for the checksum. When it is whole it stays, until others need the room.
+//! last ones, which wait for the checksum. When it is whole it stays, until others need the room. A member for
+//! which there is no room is *streamed*: unpacked while it is read.
 //!
 //! Everything slow happens on pools of threads: unpacking, and giving large memory back.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Poll, Waker};
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
@@ -23,6 +22,8 @@ use crate::processors::Processors;
 
 use super::archive::{Archive, damaged};
 use super::index::{Index, Member, Number};
+use super::small::Small;
+use super::streamed::{Streamed, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
 use super::unpack::{Trouble, unpack};
 
 /// Up to this size a member is small.
@@ -35,7 +36,7 @@ const GIVE_BACK_PAUSE: Duration = Duration::from_millis(1);
 
 /// An archive with its index, and what is unpacked of it.
 pub(super) struct Contents {
-    pub(super) archive: Archive,
+    pub(super) archive: Arc<Archive>,
     pub(super) index: Index,
     /// For what takes less time than waking another processor.
     quick: Pool,
@@ -70,7 +71,7 @@ impl Contents {
         let threads = available_parallelism().map_or(2, usize::from).saturating_mul(2).max(4);
         let limits = PoolLimits { threads_max: threads as u32, ..PoolLimits::default() };
         Contents {
-            archive,
+            archive: Arc::new(archive),
             index,
             quick: Pool::placed(PoolLimits::default(), Processors),
             long: Pool::new(limits),
@@ -86,6 +87,22 @@ impl Contents {
     ) -> wharf::Result<T> {
         let contents = self.clone();
         self.quick.run(move || job(&contents)).await
+    }
+
+    /// Starts what is short and may block. Nobody waits for it here.
+    pub(super) fn start_quick(&self, job: impl FnOnce() + Send + 'static) {
+        drop(self.quick.run(move || {
+            job();
+            Ok(())
+        }));
+    }
+
+    /// Runs what takes long.
+    pub(super) async fn run_long<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> wharf::Result<T> + Send + 'static,
+    ) -> wharf::Result<T> {
+        self.long.run(job).await
     }
 
     /// The bytes of a small member or a link, all of them.
@@ -112,36 +129,56 @@ impl Contents {
         start.map_err(|error| self.failed(number, error.into()))
     }
 
-    /// Opens a small member. Nothing is unpacked yet.
+    /// Opens a packed member.
     ///
     /// # Errors
-    /// When it is known to be damaged, or there is no room for it.
-    pub(super) fn open_small(self: &Arc<Self>, number: Number, member: Member) -> wharf::Result<Arc<Small>> {
+    /// When it is known to be damaged, or there is not even room to read it in order.
+    pub(super) fn open(self: &Arc<Self>, number: Number, member: Member) -> wharf::Result<Open> {
         self.check(number)?;
         let mut state = self.lock();
         if let Some(small) = state.small.get(&number).and_then(Weak::upgrade) {
-            return Ok(small);
+            return Ok(Open::Small(small));
         }
-        self.reserve(&mut state, number, member.size)?;
-        let small = Arc::new(Small { contents: self.clone(), number, member, step: Mutex::default() });
-        state.small.insert(number, Arc::downgrade(&small));
-        Ok(small)
-    }
-
-    /// Opens a large member, and has it unpacked if it is not.
-    ///
-    /// # Errors
-    /// As for small ones.
-    pub(super) fn open_large(self: &Arc<Self>, number: Number, member: Member) -> wharf::Result<OpenLarge> {
-        self.check(number)?;
-        let mut state = self.lock();
         state.clock += 1;
         let now = state.clock;
         if let Some(large) = state.large.get_mut(&number) {
             (large.opens, large.used) = (large.opens + 1, now);
-            return Ok(OpenLarge { contents: self.clone(), number, memory: large.memory.clone() });
+            let memory = large.memory.clone();
+            return Ok(Open::Large(OpenLarge { contents: self.clone(), number, memory }));
         }
-        self.reserve(&mut state, number, member.size)?;
+        if self.reserve(&mut state, member.size) {
+            if member.size > SMALL_BYTES_MAX {
+                return self.start_large(state, number, member).map(Open::Large);
+            }
+            let small = Arc::new(Small::new(self.clone(), number, member));
+            state.small.insert(number, Arc::downgrade(&small));
+            return Ok(Open::Small(small));
+        }
+        let mut windows = [WINDOW_BYTES_MAX, WINDOW_BYTES_MIN].into_iter();
+        if let Some(window) = windows.find(|window| self.reserve(&mut state, *window)) {
+            log::debug!(
+                "zip: {} is unpacked as it is read: it is too large to be held",
+                self.index.path(number)
+            );
+            return Ok(Open::Streamed(Arc::new(Streamed::new(self.clone(), number, member, window))));
+        }
+        log::warn!(
+            "zip: {} has {} bytes unpacked, for which there is no room beside what is open; \
+             the limit is {} bytes (option cache)",
+            self.index.path(number),
+            member.size,
+            self.bytes_max
+        );
+        Err(Error::new(Kind::OutOfMemory))
+    }
+
+    /// Has a large member unpacked, for which room was taken.
+    fn start_large(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        number: Number,
+        member: Member,
+    ) -> wharf::Result<OpenLarge> {
         let (memory, filler) = match Memory::new(member.size) {
             Ok(made) => made,
             Err(error) => {
@@ -149,7 +186,8 @@ impl Contents {
                 return Err(error);
             }
         };
-        state.large.insert(number, Large { memory: memory.clone(), opens: 1, used: now, checked: false });
+        let used = state.clock;
+        state.large.insert(number, Large { memory: memory.clone(), opens: 1, used, checked: false });
         drop(state);
         let (contents, filled) = (self.clone(), Arc::downgrade(&memory));
         // Not awaited: who reads waits for the bytes.
@@ -203,7 +241,7 @@ impl Contents {
     }
 
     /// Makes an error of what went wrong with a member, tells the log, and remembers what will not get better.
-    fn failed(&self, number: Number, trouble: Trouble) -> Error {
+    pub(super) fn failed(&self, number: Number, trouble: Trouble) -> Error {
         let path = self.index.path(number);
         match trouble {
             Trouble::Damaged(error) => {
@@ -218,30 +256,42 @@ impl Contents {
         }
     }
 
-    fn check(&self, number: Number) -> wharf::Result<()> {
+    /// Fails if a member was found to be damaged.
+    pub(super) fn check(&self, number: Number) -> wharf::Result<()> {
         // The log has been told when it was found.
         if self.lock().damaged.contains(&number) { Err(Error::new(Kind::Io)) } else { Ok(()) }
     }
 
-    /// Takes room for a member, that of others if need be.
-    fn reserve(&self, state: &mut State, number: Number, bytes: u64) -> wharf::Result<()> {
-        let fits = |state: &State| state.bytes.checked_add(bytes).is_some_and(|sum| sum <= self.bytes_max);
-        while bytes <= self.bytes_max && !fits(state) {
+    /// Takes room, that of members which nobody has open if need be. False, and nobody loses his, if even that
+    /// is not enough.
+    fn reserve(&self, state: &mut State, bytes: u64) -> bool {
+        let unused = |large: &&Large| large.opens == 0;
+        let evictable: u64 = state.large.values().filter(unused).map(|large| large.memory.len()).sum();
+        let least = (state.bytes - evictable).checked_add(bytes);
+        if least.is_none_or(|least| least > self.bytes_max) {
+            return false;
+        }
+        while state.bytes + bytes > self.bytes_max {
             let unused = state.large.iter().filter(|(_, large)| large.opens == 0);
             let Some((&oldest, _)) = unused.min_by_key(|(_, large)| large.used) else { break };
             self.remove(state, oldest);
         }
-        if fits(state) {
-            state.bytes += bytes;
-            return Ok(());
+        state.bytes += bytes;
+        true
+    }
+
+    /// Takes back what was [reserved](Self::reserve).
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.lock().bytes -= bytes;
+    }
+
+    /// Takes note that nobody has a small member open any more.
+    pub(super) fn forget_small(&self, number: Number) {
+        let mut state = self.lock();
+        // Another may have been opened meanwhile.
+        if state.small.get(&number).is_some_and(|small| small.strong_count() == 0) {
+            state.small.remove(&number);
         }
-        log::warn!(
-            "zip: {} has {bytes} bytes unpacked, for which there is no room beside what is open; \
-             the limit is {} bytes (option cache)",
-            self.index.path(number),
-            self.bytes_max
-        );
-        Err(Error::new(Kind::OutOfMemory))
     }
 
     fn remove(&self, state: &mut State, number: Number) {
@@ -276,95 +326,12 @@ impl fmt::Debug for Contents {
     }
 }
 
-/// A small member that somebody has open.
+/// A packed member that somebody has open.
 #[derive(Debug)]
-pub(super) struct Small {
-    contents: Arc<Contents>,
-    number: Number,
-    member: Member,
-    step: Mutex<Step>,
-}
-
-#[derive(Debug, Default)]
-enum Step {
-    #[default]
-    Packed,
-    /// And who waits.
-    Unpacking(Vec<Waker>),
-    Unpacked(Arc<[u8]>),
-    Failed(Kind),
-}
-
-impl Small {
-    /// Its bytes, unpacked now if nobody has asked before.
-    pub(super) async fn bytes(self: &Arc<Self>) -> wharf::Result<Arc<[u8]>> {
-        poll_fn(|cx| {
-            let mut step = self.lock();
-            match &mut *step {
-                Step::Unpacked(bytes) => return Poll::Ready(Ok(bytes.clone())),
-                Step::Failed(kind) => return Poll::Ready(Err(Error::new(*kind))),
-                Step::Unpacking(waiting) => {
-                    if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                        waiting.push(cx.waker().clone());
-                    }
-                    return Poll::Pending;
-                }
-                Step::Packed => *step = Step::Unpacking(vec![cx.waker().clone()]),
-            }
-            drop(step);
-            let job = Job(self.clone());
-            // Not awaited: several may wait for it.
-            drop(self.contents.quick.run(move || {
-                job.run();
-                Ok(())
-            }));
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Step> {
-        self.step.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self, step: Step) {
-        let before = std::mem::replace(&mut *self.lock(), step);
-        if let Step::Unpacking(waiting) = before {
-            waiting.into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let mut state = self.contents.lock();
-        state.bytes -= self.member.size;
-        // Another may have been opened meanwhile.
-        if state.small.get(&self.number).is_some_and(|small| small.strong_count() == 0) {
-            state.small.remove(&self.number);
-        }
-    }
-}
-
-/// The unpacking of a small member. However it ends, nobody waits for ever.
-struct Job(Arc<Small>);
-
-impl Job {
-    fn run(self) {
-        let small = &self.0;
-        small.end(match small.contents.whole(small.number, &small.member) {
-            Ok(bytes) => Step::Unpacked(bytes.into()),
-            Err(error) => Step::Failed(error.kind()),
-        });
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if matches!(*self.0.lock(), Step::Unpacking(_)) {
-            self.0.end(Step::Failed(Kind::Io));
-        }
-    }
+pub(super) enum Open {
+    Small(Arc<Small>),
+    Large(OpenLarge),
+    Streamed(Arc<Streamed>),
 }
 
 /// A large member that somebody has open.

@@ -8,7 +8,7 @@ use wharf::{
     Result, Source, Statfs, Window, op,
 };
 
-use super::contents::{OpenLarge, SMALL_BYTES_MAX, Small};
+use super::contents;
 use super::index::{Index, Member, NAME_BYTES_MAX, Number, ROOT};
 use super::unpack::{self, STORED};
 use super::{Node, Zip};
@@ -22,9 +22,8 @@ enum Kept {
     Directory(Number),
     /// Its bytes are in the archive as they are: the session knows where.
     Stored,
-    Small(Arc<Small>),
-    /// The session has its memory; this keeps it from being given back.
-    Large(#[expect(dead_code, reason = "for its end")] OpenLarge),
+    /// Of a large one the session has the memory; this keeps it from being given back.
+    Packed(contents::Open),
 }
 
 impl FileSystem for Zip {
@@ -44,6 +43,9 @@ impl FileSystem for Zip {
     }
 
     async fn lookup(&self, _: &Context, parent: &Node, op: op::Lookup<'_>) -> Result<Entry<Node>> {
+        if op.name.as_bytes().len() > NAME_BYTES_MAX {
+            return Err(Error::new(error::Kind::NameTooLong));
+        }
         let number = self.index().find(parent.0, op.name.as_bytes()).ok_or_else(Error::not_found)?;
         Ok(self.entry(number))
     }
@@ -76,12 +78,13 @@ impl FileSystem for Zip {
         let (kept, source) = if member.method == STORED && member.size > 0 {
             let start = self.contents.run(move |contents| contents.stored(number, &member)).await?;
             (Kept::Stored, Source::Extents(Arc::new(self.contents.archive.part(start, member.size))))
-        } else if member.size <= SMALL_BYTES_MAX {
-            (Kept::Small(self.contents.open_small(number, member)?), Source::Handler)
         } else {
-            let open = self.contents.open_large(number, member)?;
-            let memory = open.memory.clone();
-            (Kept::Large(open), Source::Memory(memory))
+            let open = self.contents.open(number, member)?;
+            let source = match &open {
+                contents::Open::Large(open) => Source::Memory(open.memory.clone()),
+                contents::Open::Small(_) | contents::Open::Streamed(_) => Source::Handler,
+            };
+            (Kept::Packed(open), source)
         };
         Ok(Opened::new(File(kept)).source(source).cache(Cache::Keep))
     }
@@ -91,12 +94,19 @@ impl FileSystem for Zip {
         Ok(File(Kept::Directory(node.0)))
     }
 
-    async fn read(&self, _: &Context, file: &File, op: op::Read, mut into: Window<'_>) -> Result<usize> {
-        // The session reads the others by itself.
-        let Kept::Small(small) = &file.0 else { return Err(Error::invalid()) };
-        let bytes = small.bytes().await?;
-        let offset = usize::try_from(op.offset).unwrap_or(usize::MAX);
-        Ok(into.put(bytes.get(offset..).unwrap_or_default()))
+    async fn read(&self, cx: &Context, file: &File, op: op::Read, mut into: Window<'_>) -> Result<usize> {
+        match &file.0 {
+            Kept::Packed(contents::Open::Small(small)) => {
+                let bytes = small.bytes().await?;
+                let offset = usize::try_from(op.offset).unwrap_or(usize::MAX);
+                Ok(into.put(bytes.get(offset..).unwrap_or_default()))
+            }
+            Kept::Packed(contents::Open::Streamed(streamed)) => streamed.read(cx, op.offset, into).await,
+            // The session reads these by itself.
+            Kept::Directory(_) | Kept::Stored | Kept::Packed(contents::Open::Large(_)) => {
+                Err(Error::invalid())
+            }
+        }
     }
 
     async fn readdir(

@@ -9,7 +9,7 @@
 //! - No name leads out of the volume: `..` and NUL have no place, a slash at the start means nothing, and whatever an
 //!   entry is below, is a directory.
 //! - A packed member whose checksum is wrong is never read to its end: small ones (up to 1 MiB) give an error and no
-//!   bytes at all, large ones an error instead of their last 128 KiB, and every later open an error.
+//!   bytes at all, others an error instead of their last 128 KiB, and every later open an error.
 //! - What is unpacked stays within a limit, whatever the archive says of sizes.
 //!
 //! # What it does not do
@@ -25,7 +25,8 @@
 //!
 //! - `index`: the table, and how it is built of an archive's directory
 //! - `unpack`: one member, from the archive to its checked bytes
-//! - `contents`: what is unpacked, who waits for it, and when it goes
+//! - `contents`: what is unpacked, and when it goes: `small` members whole, larger ones while they are read;
+//!   `streamed` are those for which there is no room
 //! - `fs`: the trait
 
 #![forbid(unsafe_code)]
@@ -34,6 +35,8 @@ mod archive;
 mod contents;
 mod fs;
 mod index;
+mod small;
+mod streamed;
 mod unpack;
 
 #[cfg(test)]
@@ -60,7 +63,8 @@ use index::{Index, Number};
 pub struct Options {
     /// Whose the files are.
     pub owners: Owners,
-    /// Bytes of unpacked members that are held at a time. A larger member cannot be opened.
+    /// Bytes of unpacked members that are held at a time. A member for which there is no room is unpacked while
+    /// it is read, from its beginning on, and only what was read last is held.
     pub cache_bytes_max: u64,
 }
 

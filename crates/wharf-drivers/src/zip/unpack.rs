@@ -1,6 +1,8 @@
 //! Unpacks a member: its bytes in order, each block as it comes, checked against what the directory says.
 
+use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use wharf::Error;
 
@@ -63,33 +65,67 @@ pub(super) fn method_name(method: u16) -> String {
 /// # Errors
 /// [`Trouble`]; that of `take` ends it at once.
 pub(super) fn unpack(
-    archive: &Archive,
+    archive: &Arc<Archive>,
     member: &Member,
     mut take: impl FnMut(&[u8]) -> wharf::Result<()>,
 ) -> Result<(), Trouble> {
-    let start = archive.data_start(member.header, member.packed)?;
-    let mut decoder = decoder(member, archive.stream(start, member.packed))?;
+    let mut pass = Pass::new(archive, member)?;
     let mut block = vec![0; BLOCK_BYTES.min(usize::try_from(member.size).unwrap_or(BLOCK_BYTES))];
-    let mut sum = crc32fast::Hasher::new();
-    let mut left = member.size;
-    while left > 0 {
-        let wanted = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let count = fill(&mut decoder, &mut block[..wanted])?;
+    while let count @ 1.. = pass.next(&mut block)? {
+        take(&block[..count]).map_err(Trouble::Failed)?;
+    }
+    pass.finish()
+}
+
+/// One member being unpacked, from its first byte on.
+pub(super) struct Pass {
+    decoder: Box<dyn Read + Send>,
+    sum: crc32fast::Hasher,
+    left: u64,
+    crc: u32,
+}
+
+impl Pass {
+    /// Nothing is unpacked yet.
+    ///
+    /// # Errors
+    /// [`Trouble`], as for all of it.
+    pub(super) fn new(archive: &Arc<Archive>, member: &Member) -> Result<Pass, Trouble> {
+        let start = archive.data_start(member.header, member.packed)?;
+        let decoder = decoder(member, archive.stream(start, member.packed))?;
+        Ok(Pass { decoder, sum: crc32fast::Hasher::new(), left: member.size, crc: member.crc })
+    }
+
+    /// Unpacks what comes next until `into` is full or the member's length is reached. Returns how many bytes;
+    /// none, or less than there is room for, only at the end.
+    pub(super) fn next(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
+        let wanted = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = fill(&mut self.decoder, &mut into[..wanted])?;
         if count < wanted {
             return Err(damaged("it ends before the length that the directory says").into());
         }
-        sum.update(&block[..count]);
-        left -= count as u64;
-        take(&block[..count]).map_err(Trouble::Failed)?;
+        self.sum.update(&into[..count]);
+        self.left -= count as u64;
+        Ok(count)
     }
-    // Decoders check their own sums at the end, and there must be nothing more.
-    if fill(&mut decoder, &mut [0])? > 0 {
-        return Err(damaged("it is longer than the directory says").into());
+
+    /// After the last byte: whether they were the right ones, and no more of them.
+    pub(super) fn finish(mut self) -> Result<(), Trouble> {
+        // Decoders check their own sums at the end.
+        if fill(&mut self.decoder, &mut [0])? > 0 {
+            return Err(damaged("it is longer than the directory says").into());
+        }
+        if self.sum.finalize() != self.crc {
+            return Err(damaged("its checksum is wrong").into());
+        }
+        Ok(())
     }
-    if sum.finalize() != member.crc {
-        return Err(damaged("its checksum is wrong").into());
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass").field("left", &self.left).finish_non_exhaustive()
     }
-    Ok(())
 }
 
 fn fill(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
@@ -105,7 +141,7 @@ fn fill(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     Ok(done)
 }
 
-fn decoder<'a>(member: &Member, packed: Stream<'a>) -> io::Result<Box<dyn Read + 'a>> {
+fn decoder(member: &Member, packed: Stream) -> io::Result<Box<dyn Read + Send>> {
     Ok(match member.method {
         STORED => Box::new(packed),
         DEFLATE => Box::new(flate2::bufread::DeflateDecoder::new(packed)),
@@ -123,7 +159,7 @@ fn decoder<'a>(member: &Member, packed: Stream<'a>) -> io::Result<Box<dyn Read +
 }
 
 /// Before the stream: the version of whoever packed it, and the properties with their length.
-fn lzma(mut packed: Stream<'_>, size: u64) -> io::Result<lzma_rust2::LzmaReader<Stream<'_>>> {
+fn lzma(mut packed: Stream, size: u64) -> io::Result<lzma_rust2::LzmaReader<Stream>> {
     let mut header = [0; 9];
     packed.read_exact(&mut header)?;
     let [_, _, 5, 0, properties, dictionary @ ..] = header else {

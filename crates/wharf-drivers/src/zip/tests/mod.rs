@@ -4,6 +4,7 @@ mod contents;
 mod hostile;
 mod maker;
 mod programs;
+mod streamed;
 mod tree;
 
 use std::io::Write as _;

@@ -10,7 +10,7 @@ use std::thread::{self, Thread};
 
 /// One value for one user at a time, in the order of asking.
 #[derive(Debug)]
-pub(super) struct Desk<T>(Mutex<State<T>>);
+pub(crate) struct Desk<T>(Mutex<State<T>>);
 
 #[derive(Debug)]
 struct State<T> {
@@ -22,12 +22,12 @@ struct State<T> {
 }
 
 impl<T> Desk<T> {
-    pub(super) fn new(value: T) -> Desk<T> {
+    pub(crate) fn new(value: T) -> Desk<T> {
         Desk(Mutex::new(State { value: Some(Box::new(value)), waiting: VecDeque::new(), tickets: 0 }))
     }
 
     /// Waits for the value.
-    pub(super) async fn take(&self) -> Taken<'_, T> {
+    pub(crate) async fn take(&self) -> Taken<'_, T> {
         let mut place = Place { desk: self, ticket: None };
         let value = poll_fn(|cx| place.poll(cx)).await;
         Taken { desk: self, value: Some(value) }
@@ -88,7 +88,7 @@ impl<T> Drop for Place<'_, T> {
 }
 
 /// The value, until this is dropped.
-pub(super) struct Taken<'a, T> {
+pub(crate) struct Taken<'a, T> {
     desk: &'a Desk<T>,
     /// `None` only while being dropped.
     value: Option<Box<T>>,
@@ -129,7 +129,7 @@ impl Wake for Unpark {
 }
 
 /// Runs a future on this thread, which waits with it.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Arc::new(Unpark(thread::current())).into();
     let mut cx = Context::from_waker(&waker);
