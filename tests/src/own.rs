@@ -103,9 +103,7 @@ fn last_bytes(text: &str) -> &str {
 
 /// The child's side: runs `work` in a fresh directory under `dir`, removes the directory, and says what was wrong.
 pub fn run_here(dir: &Path, name: &str, work: impl FnOnce(&Dir)) -> ExitCode {
-    child::remember_panics();
-    // What a case expects of modes must not depend on who runs it.
-    rustix::process::umask(rustix::fs::Mode::from(0o022));
+    begin();
     let own = dir.join(format!("{}.{}", name.replace("::", "."), child::own_pid()));
     let made =
         std::fs::create_dir(&own).map_err(|error| format!("could not make a directory to work in: {error}"));
@@ -114,6 +112,22 @@ pub fn run_here(dir: &Path, name: &str, work: impl FnOnce(&Dir)) -> ExitCode {
         let cleaned = std::fs::remove_dir_all(&own).map_err(|error| format!("could not clean up: {error}"));
         done.and(cleaned)
     });
+    end(done)
+}
+
+/// The same in the directory itself, in which nothing is made.
+pub fn run_as_it_is(dir: &Path, work: impl FnOnce(&Dir)) -> ExitCode {
+    begin();
+    end(child::catch(|| work(&Dir::at(dir))))
+}
+
+fn begin() {
+    child::remember_panics();
+    // What a case expects of modes must not depend on who runs it.
+    rustix::process::umask(rustix::fs::Mode::from(0o022));
+}
+
+fn end(done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

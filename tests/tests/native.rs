@@ -2,7 +2,8 @@
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
-use wharf_tests::{cases, needs::Needs};
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
+use wharf_tests::{cases, cases::prepared, dir::Dir, needs::Needs};
 
 /// The magic numbers of `statfs(2)`.
 const EXT4: i64 = 0xEF53;
@@ -31,6 +32,18 @@ fn all_cases_hold_on_ext4() {
 #[test]
 fn all_cases_hold_on_tmpfs() {
     check(Path::new("/dev/shm"), TMPFS, Needs::TMPFS);
+}
+
+#[test]
+fn all_cases_that_only_read_hold_on_ext4_where_nothing_may_be_changed() {
+    let tree = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the tree");
+    prepared::make(&Dir::at(tree.path()), Needs::EXT4);
+    let shown = tempfile::tempdir().expect("a mount point");
+    mount_bind(tree.path(), shown.path()).expect("a second place for the tree; are we root?");
+    let report = mount_remount(shown.path(), MountFlags::BIND | MountFlags::RDONLY, "")
+        .map(|()| cases::run_prepared(shown.path(), Needs::EXT4));
+    unmount(shown.path(), UnmountFlags::DETACH).expect("to unmount it");
+    report.expect("to make it read-only").expect_clean();
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod mmap;
 mod names;
 mod open;
 mod permissions;
+pub mod prepared;
 mod rename;
 mod space;
 mod special;
@@ -64,17 +65,20 @@ macro_rules! case {
     ($run:ident) => {
         case!($run, WRITE)
     };
-    ($run:ident, $($need:ident)|+) => {
+    (reading $run:ident $(, $($need:ident)|+)?) => {
         $crate::cases::Case {
             path: concat!(module_path!(), "::", stringify!($run)),
-            needs: $crate::needs::Needs::WRITE$(.union($crate::needs::Needs::$need))+,
+            needs: $crate::needs::Needs::empty()$($(.union($crate::needs::Needs::$need))+)?,
             run: $run,
         }
+    };
+    ($run:ident, $($need:ident)|+) => {
+        case!(reading $run, WRITE | $($need)|+)
     };
 }
 use case;
 
-/// All cases, grouped by file.
+/// All cases that make what they need, grouped by file.
 pub fn all() -> impl Iterator<Item = Case> {
     let groups: &[&[Case]] = &[
         names::CASES,
@@ -114,16 +118,30 @@ pub fn run_under(dir: &Path, have: Needs, environment: &[(&str, OsString)]) -> R
     run_with(dir, have, environment, |_| true)
 }
 
+/// Runs the cases that only read, on a directory that shows the tree that [`prepared::make`] makes.
+pub fn run_prepared(dir: &Path, have: Needs) -> Report {
+    run_these(prepared::all(), dir, have, &[])
+}
+
 fn run_with(
     dir: &Path,
     have: Needs,
     environment: &[(&str, OsString)],
     pick: impl Fn(&str) -> bool,
 ) -> Report {
+    run_these(all().filter(|case| pick(case.name())), dir, have, environment)
+}
+
+fn run_these(
+    cases: impl Iterator<Item = Case>,
+    dir: &Path,
+    have: Needs,
+    environment: &[(&str, OsString)],
+) -> Report {
     let mut report = Report { subject: format!("cases in {}", dir.display()), lines: Vec::new() };
     let runner = own::program("conformance");
     let mut hung = 0;
-    for case in all().filter(|case| pick(case.name())) {
+    for case in cases {
         let missing = case.needs.difference(have);
         let started = Instant::now();
         let outcome = match &runner {
@@ -138,13 +156,15 @@ fn run_with(
     report
 }
 
-/// The child's side of [`run`]: one case, here and now.
+/// The child's side of a run: one case, here and now.
 pub fn run_here(dir: &Path, name: &str) -> ExitCode {
-    match all().find(|case| case.name() == name) {
-        Some(case) => own::run_here(dir, name, case.run),
-        None => {
-            print!("there is no case {name}");
-            ExitCode::FAILURE
-        }
+    let called = |case: &Case| case.name() == name;
+    if let Some(case) = all().find(called) {
+        own::run_here(dir, name, case.run)
+    } else if let Some(case) = prepared::all().find(called) {
+        own::run_as_it_is(dir, case.run)
+    } else {
+        print!("there is no case {name}");
+        ExitCode::FAILURE
     }
 }

@@ -49,14 +49,17 @@ pub(super) fn folded(name: &str) -> String {
 /// `Invalid` for what FAT forbids, `NameTooLong` for what does not fit.
 pub(super) fn checked<'a>(name: Name<'a>) -> Result<&'a str> {
     let text = std::str::from_utf8(name.as_bytes()).map_err(|_| Error::invalid())?;
-    if text.encode_utf16().count() > UNITS_MAX {
-        return Err(Error::new(Kind::NameTooLong));
-    }
+    fits(text)?;
     let forbidden = |letter: char| letter < ' ' || letter == '\u{7f}' || "\"*/:<>?\\|".contains(letter);
     if text.contains(forbidden) || text.ends_with(['.', ' ']) {
         return Err(Error::invalid());
     }
     Ok(text)
+}
+
+/// Fails if a name is longer than any can be.
+pub(super) fn fits(name: &str) -> Result<()> {
+    if name.encode_utf16().count() > UNITS_MAX { Err(Error::new(Kind::NameTooLong)) } else { Ok(()) }
 }
 
 /// Decides how a name is written beside those that are taken.

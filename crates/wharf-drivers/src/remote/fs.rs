@@ -44,8 +44,14 @@ fn known(entry: Entry<Arc<Node>>) -> Entry<Known> {
     Entry { node: Known(entry.node), attributes: entry.attributes, lifetimes: entry.lifetimes }
 }
 
+/// The longest name, which is as long as on most services' own discs.
+const NAME_BYTES_MAX: usize = 255;
+
 /// A name that may be there; one that is no text is not.
 fn there(name: Name<'_>) -> Result<&str> {
+    if name.as_bytes().len() > NAME_BYTES_MAX {
+        return Err(Error::new(Why::NameTooLong));
+    }
     name.as_os_str().to_str().ok_or_else(Error::not_found)
 }
 
