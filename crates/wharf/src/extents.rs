@@ -2,19 +2,25 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wharf_mem::sync::{AtomicBool, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
+
+/// What Linux says of a drive without a disc in it.
+const NO_MEDIUM: i32 = 123;
 
 /// A device or an image file that reads go to.
 pub struct Disc {
     file: Arc<OwnedFd>,
     alignment_bytes: u32,
+    len_bytes: u64,
     lost: AtomicBool,
+    on_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Disc {
@@ -25,7 +31,20 @@ impl Disc {
     /// If the alignment is no power of two.
     pub fn new(file: Arc<OwnedFd>, alignment_bytes: u32) -> Disc {
         assert!(alignment_bytes.is_power_of_two(), "an alignment of {alignment_bytes} bytes");
-        Disc { file, alignment_bytes, lost: AtomicBool::new(false) }
+        let (lost, on_loss) = (AtomicBool::new(false), OnceLock::new());
+        Disc { file, alignment_bytes, len_bytes: 0, lost, on_loss }
+    }
+
+    /// Says how long it is, in bytes. If it becomes shorter under us, it has gone.
+    #[must_use]
+    pub fn with_len(self, len_bytes: u64) -> Disc {
+        Disc { len_bytes, ..self }
+    }
+
+    /// Has `then` called once when the disc is [lost](Self::lose), on whatever thread finds that out: it must be quick
+    /// and never wait. Of several the first counts.
+    pub fn on_loss(&self, then: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_loss.set(Box::new(then));
     }
 
     /// Its descriptor.
@@ -38,9 +57,35 @@ impl Disc {
         self.alignment_bytes
     }
 
+    /// How long it was at the start, in bytes; 0 if nobody said.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
     /// Declares the disc gone: from now on every read fails at once. There is no way back.
     pub fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
+        if !self.lost.swap(true, Ordering::AcqRel)
+            && let Some(then) = self.on_loss.get()
+        {
+            then();
+        }
+    }
+
+    /// Takes note of what became of an I/O of `needed` bytes at `offset`, and declares the disc gone if that says so. A
+    /// device that is taken away fails what is under way, and afterwards has no length.
+    pub fn heed(&self, offset: u64, needed: usize, moved: &io::Result<usize>) {
+        let gone = match moved {
+            Ok(moved) => {
+                *moved < needed && offset.checked_add(needed as u64).is_some_and(|end| end <= self.len_bytes)
+            }
+            Err(error) => {
+                let none = [Errno::ENODEV.get(), Errno::ENXIO.get(), NO_MEDIUM];
+                error.raw_os_error().is_some_and(|number| none.contains(&number))
+            }
+        };
+        if gone {
+            self.lose();
+        }
     }
 
     /// Whether the disc has gone.
@@ -61,6 +106,7 @@ impl fmt::Debug for Disc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("Disc");
         f.field("file", &self.file).field("alignment_bytes", &self.alignment_bytes);
+        f.field("len_bytes", &self.len_bytes);
         f.field("lost", &self.is_lost()).finish()
     }
 }

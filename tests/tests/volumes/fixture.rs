@@ -155,7 +155,7 @@ impl Mounted {
 }
 
 /// A new volume of FAT32, in a file that takes only what is written to it.
-fn image(directory: &Path) -> PathBuf {
+pub(crate) fn image(directory: &Path) -> PathBuf {
     let image = directory.join("image");
     let file = File::create(&image).expect("a file");
     file.set_len(600 << 20).expect("to make it long");

@@ -2,8 +2,10 @@
 //!
 //! Needs root, `/dev/fuse`, and FUSE over io_uring switched on; without them these tests fail and say so.
 
+mod disc;
 mod ends;
 mod fixture;
+mod prepared;
 
 use std::time::Duration;
 

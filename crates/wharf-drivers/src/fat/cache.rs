@@ -3,7 +3,7 @@
 //! Changes wait here, each in the stage of a flush in which it may reach the disc. The bytes of files are
 //! never here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use wharf::io::Buffer;
 use wharf::{Error, Result};
@@ -45,13 +45,20 @@ struct Block {
 #[derive(Debug)]
 pub(super) struct Cache {
     blocks: HashMap<u64, Block>,
+    /// Those with changes.
+    changed: BTreeSet<u64>,
     staged: Buffer,
     volume_bytes: u64,
 }
 
 impl Cache {
     pub(super) fn new(volume_bytes: u64) -> Result<Cache> {
-        Ok(Cache { blocks: HashMap::new(), staged: Buffer::new(STAGED_BYTES)?, volume_bytes })
+        Ok(Cache {
+            blocks: HashMap::new(),
+            changed: BTreeSet::new(),
+            staged: Buffer::new(STAGED_BYTES)?,
+            volume_bytes,
+        })
     }
 
     /// Reads bytes, wherever they lie.
@@ -105,6 +112,7 @@ impl Cache {
             let count = (bytes.len() - done).min(BLOCK as usize - skip);
             block.bytes[skip..skip + count].copy_from_slice(&bytes[done..done + count]);
             block.mark(skip..skip + count, stage);
+            self.changed.insert(at / BLOCK);
             done += count;
         }
         Ok(())
@@ -130,6 +138,7 @@ impl Cache {
             let range = (at % BLOCK) as usize..(at % BLOCK + (stop - at)) as usize;
             block.bytes[range.clone()].fill(0);
             block.mark(range, Stage::Fresh);
+            self.changed.insert(number);
             at = stop;
         }
         Ok(())
@@ -143,6 +152,7 @@ impl Cache {
             let end = (offset + len).min((number + 1) * BLOCK) - number * BLOCK;
             let bits = bits(start as usize..end as usize);
             block.dirty.iter_mut().for_each(|dirty| *dirty &= !bits);
+            self.settle(number);
         }
     }
 
@@ -154,12 +164,27 @@ impl Cache {
 
     /// Whether anything waits for a stage.
     pub(super) fn any_waits(&self, stage: Stage) -> bool {
-        self.blocks.values().any(|block| block.dirty[stage as usize] != 0)
+        self.waiting_for(stage).next().is_some()
     }
 
     /// Blocks with changes.
     pub(super) fn waiting(&self) -> usize {
-        self.blocks.values().filter(|block| block.dirty != [0; STAGES]).count()
+        self.changed.len()
+    }
+
+    /// The blocks with changes that wait for a stage, in order.
+    fn waiting_for(&self, stage: Stage) -> impl Iterator<Item = (u64, u8)> {
+        let changed = self.changed.iter().filter_map(|number| Some((*number, self.blocks.get(number)?)));
+        changed
+            .map(move |(number, block)| (number, block.dirty[stage as usize]))
+            .filter(|(_, dirty)| *dirty != 0)
+    }
+
+    /// Takes note of a block whose changes may all have gone.
+    fn settle(&mut self, number: u64) {
+        if self.blocks.get(&number).is_none_or(|block| block.dirty == [0; STAGES]) {
+            self.changed.remove(&number);
+        }
     }
 
     /// Writes all that waits for a stage, each span of `mirrored` also to the copies at the given distances.
@@ -175,16 +200,8 @@ impl Cache {
         copies: &[u64],
     ) -> Result<()> {
         let align = medium.alignment().max(PIECE as usize) as u64;
-        let mut numbers: Vec<u64> = self
-            .blocks
-            .iter()
-            .filter(|(_, block)| block.dirty[stage as usize] != 0)
-            .map(|(number, _)| *number)
-            .collect();
-        numbers.sort_unstable();
         let mut spans: Vec<(u64, u64)> = Vec::new();
-        for number in &numbers {
-            let dirty = self.blocks[number].dirty[stage as usize];
+        for (number, dirty) in self.waiting_for(stage) {
             for piece in (0..BLOCK / PIECE).filter(|piece| dirty & 1 << piece != 0) {
                 let begin = number * BLOCK + piece * PIECE;
                 // A disc with larger sectors takes whole ones; the neighbours are as it has them.
@@ -242,6 +259,7 @@ impl Cache {
             let start = begin.max(number * BLOCK) - number * BLOCK;
             let stop = end.min((number + 1) * BLOCK) - number * BLOCK;
             block.dirty[stage as usize] &= !bits(start as usize..stop as usize);
+            self.settle(number);
         }
     }
 

@@ -9,7 +9,7 @@ use wharf::error::Kind;
 use wharf::{Data, Error, Result};
 
 use super::medium::Lane;
-use super::node::Inode;
+use super::node::{Facts, Inode};
 use super::runs::Span;
 use super::slot::ARCHIVE;
 use super::table;
@@ -197,36 +197,58 @@ impl Shared {
         self.put(lane, inode, offset, data, size).await
     }
 
-    /// Writes to clusters that the file has. Behind `size` there is nothing to be kept.
+    /// Writes to clusters that the file has, to all runs of them at once. Behind `size` there is nothing to be kept.
     async fn put(&self, lane: Lane<'_>, inode: &Inode, offset: u64, data: Data<'_>, size: u64) -> Result<()> {
-        let each = u64::from(self.geometry.cluster_bytes);
+        if data.is_empty() {
+            return Ok(());
+        }
         let align = self.medium.alignment();
+        // What reads hold; so nobody is given these clusters before they are written.
+        let (places, _token) = {
+            let facts = inode.facts();
+            (self.places(&facts, offset, data.len())?, facts.token.clone())
+        };
+        let (mut whole, mut parts) = (Vec::new(), Vec::new());
         let mut done = 0;
-        while done < data.len() {
-            let at = offset + done as u64;
-            let (place, room, _token) = {
-                let facts = inode.facts();
-                let runs = facts.runs.as_ref().ok_or(Error::io("writing a file that was not opened"))?;
-                let run = runs.from((at / each) as u32).first();
-                let run = run.ok_or(Error::io("writing behind the clusters of a file"))?;
-                let skip = at - u64::from(run.index) * each;
-                let place = self.geometry.offset(run.span.first) + skip;
-                (place, u64::from(run.span.count) * each - skip, facts.token.clone())
-            };
-            let count = (data.len() - done).min(usize::try_from(room).unwrap_or(usize::MAX));
+        for (place, count) in places {
             let piece = data.part(done..done + count);
             let fits = place.is_multiple_of(align as u64) && piece.as_ptr().addr().is_multiple_of(align);
-            let whole = if fits { count - count % align } else { 0 };
-            if whole > 0 {
-                self.medium.write(lane, place, piece.part(0..whole)).await?;
+            let sectors = if fits { count - count % align } else { 0 };
+            if sectors > 0 {
+                whole.push((place, piece.part(0..sectors)));
             }
-            if whole < count {
-                let beyond = at + count as u64 >= size;
-                self.put_parts(lane, place + whole as u64, piece.part(whole..count), beyond).await?;
+            if sectors < count {
+                let beyond = offset + (done + count) as u64 >= size;
+                parts.push((place + sectors as u64, piece.part(sectors..count), beyond));
             }
             done += count;
         }
+        self.medium.write_runs(lane, whole).await?;
+        for (place, piece, beyond) in parts {
+            self.put_parts(lane, place, piece, beyond).await?;
+        }
         Ok(())
+    }
+
+    /// Where on the volume `len` bytes of a file lie, run by run.
+    fn places(&self, facts: &Facts, offset: u64, len: usize) -> Result<Vec<(u64, usize)>> {
+        let each = u64::from(self.geometry.cluster_bytes);
+        let runs = facts.runs.as_ref().ok_or(Error::io("writing a file that was not opened"))?;
+        let (mut places, mut done) = (Vec::new(), 0);
+        for run in runs.from((offset / each) as u32) {
+            if done == len {
+                break;
+            }
+            let skip = offset + done as u64 - u64::from(run.index) * each;
+            let room = u64::from(run.span.count) * each - skip;
+            let count = (len - done).min(usize::try_from(room).unwrap_or(usize::MAX));
+            places.push((self.geometry.offset(run.span.first) + skip, count));
+            done += count;
+        }
+        if done < len {
+            return Err(Error::io("writing behind the clusters of a file"));
+        }
+        Ok(places)
     }
 
     /// Writes what is no whole sectors, or not where a disc can take it from. With `beyond` nothing behind the data

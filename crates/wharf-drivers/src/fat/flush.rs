@@ -18,10 +18,12 @@ use std::time::Duration;
 
 use wharf::Result;
 
+use crate::desk::block_on;
+
 use super::cache::Stage;
-use super::desk::block_on;
 use super::index::Home;
 use super::medium::Lane;
+use super::names::OF_DIRECTORY;
 use super::node::Inode;
 use super::table::Link;
 use super::volume::{Bell, Freed, Shared, State};
@@ -37,9 +39,26 @@ impl Shared {
     /// Those of the disc. What it did not take is tried again by the next flush.
     pub(super) async fn flush(&self, state: &mut State, lane: Lane<'_>) -> Result<()> {
         self.bury(state);
-        let dirty = std::mem::take(&mut *self.dirty());
+        self.flush_some(state, lane, None).await
+    }
+
+    /// Brings a file to the disc, with all directories, in the same order. What other files have become stays here, and
+    /// so does what they and this one gave up: no cluster becomes free.
+    ///
+    /// # Errors
+    /// As for all.
+    pub(super) async fn flush_file(&self, state: &mut State, lane: Lane<'_>, inode: &Inode) -> Result<()> {
+        self.flush_some(state, lane, Some(inode.number)).await
+    }
+
+    async fn flush_some(&self, state: &mut State, lane: Lane<'_>, only: Option<u64>) -> Result<()> {
+        self.medium.still_there()?;
+        let dirty = match only {
+            None => std::mem::take(&mut *self.dirty()),
+            Some(number) => self.dirty().remove_entry(&number).into_iter().collect(),
+        };
         let data = self.data_written.swap(false, Ordering::AcqRel);
-        let flushed = self.flush_stages(state, lane, &dirty, data).await;
+        let flushed = self.flush_stages(state, lane, &dirty, data, only).await;
         if flushed.is_err() {
             self.data_written.fetch_or(data, Ordering::AcqRel);
             let mut again = self.dirty();
@@ -56,7 +75,9 @@ impl Shared {
         lane: Lane<'_>,
         dirty: &HashMap<u64, Arc<Inode>>,
         data: bool,
+        only: Option<u64>,
     ) -> Result<()> {
+        let meant = |owner: u64| only.is_none_or(|number| owner == number || owner & OF_DIRECTORY != 0);
         for inode in dirty.values() {
             self.write_entry(state, lane, inode).await?;
         }
@@ -71,13 +92,14 @@ impl Shared {
         if data || state.cache.any_waits(Stage::Fresh) {
             self.stage(state, lane, Stage::Fresh).await?;
         }
-        if !state.pending.links.is_empty() {
-            for index in 0..state.pending.links.len() {
-                let (tail, to) = (state.pending.links[index].tail, state.pending.links[index].to);
+        let links = state.pending.links.iter().filter(|link| meant(link.owner));
+        let links: Vec<_> = links.map(|link| (link.tail, link.to)).collect();
+        if !links.is_empty() {
+            for (tail, to) in links {
                 self.access(lane).set(&mut state.cache, tail, Link::Next(to)).await?;
             }
             self.stage(state, lane, Stage::Fresh).await?;
-            state.pending.links.clear();
+            state.pending.links.retain(|link| !meant(link.owner));
         }
         self.linked(state, dirty);
         for stage in [Stage::First, Stage::Entries] {
@@ -86,15 +108,20 @@ impl Shared {
             }
         }
         state.pending.last.clear();
-        if !state.pending.cuts.is_empty() {
-            for index in 0..state.pending.cuts.len() {
-                let tail = state.pending.cuts[index].tail;
+        let cuts: Vec<_> =
+            state.pending.cuts.iter().filter(|cut| meant(cut.owner)).map(|cut| cut.tail).collect();
+        if !cuts.is_empty() {
+            for tail in cuts {
                 self.access(lane).set(&mut state.cache, tail, Link::End).await?;
             }
             self.stage(state, lane, Stage::Fresh).await?;
-            state.pending.cuts.clear();
+            state.pending.cuts.retain(|cut| !meant(cut.owner));
         }
-        self.free_clusters(state, lane).await
+        match only {
+            // Whose they were the disc may still think.
+            Some(_) => Ok(()),
+            None => self.free_clusters(state, lane).await,
+        }
     }
 
     async fn stage(&self, state: &mut State, lane: Lane<'_>, stage: Stage) -> Result<()> {

@@ -9,7 +9,8 @@ use wharf::{
     Listing, Opened, Result, Source, Statfs, Time, Window,
 };
 
-use super::desk::block_on;
+use crate::desk::block_on;
+
 use super::medium::Lane;
 use super::node::Inode;
 use super::slot::READ_ONLY;
@@ -50,6 +51,7 @@ impl FileSystem for Fat {
 
     async fn lookup(&self, cx: &Context, parent: &Node, op: op::Lookup<'_>) -> Result<Entry<Node>> {
         let name = std::str::from_utf8(op.name.as_bytes()).map_err(|_| Error::not_found())?;
+        name::fits(name)?;
         let mut state = self.shared.state().await?;
         let (inode, exact) = self.shared.find(&mut state, lane(cx), &parent.0, name).await?;
         let mut entry = entry(inode);
@@ -154,8 +156,9 @@ impl FileSystem for Fat {
         self.shared.write(lane(cx), &file.0, op.offset, op.data).await
     }
 
-    async fn fsync(&self, cx: &Context, _: &File, _: op::Fsync) -> Result<()> {
-        self.flush(cx).await
+    async fn fsync(&self, cx: &Context, file: &File, _: op::Fsync) -> Result<()> {
+        let mut state = self.shared.state().await?;
+        self.shared.flush_file(&mut state, lane(cx), &file.0).await
     }
 
     async fn fsyncdir(&self, cx: &Context, _: &File, _: op::Fsync) -> Result<()> {
@@ -216,6 +219,7 @@ impl Fat {
         if inode.is_directory() {
             return Err(Error::is_a_directory());
         }
+        self.shared.notifier.get_or_init(|| cx.notifier().clone());
         let mut state = self.shared.state().await?;
         self.shared.load(&mut state, lane(cx), inode).await?;
         Ok(Opened::new(File(inode.clone())).source(Source::Extents(inode.clone())).cache(Cache::Keep))

@@ -2,12 +2,15 @@
 //!
 //! Nothing is kept here: what is asked for is read, what is given is written, in whole sectors.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
+use std::future::poll_fn;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -18,6 +21,8 @@ use super::partition;
 
 /// Bytes read to find out what alignment a descriptor wants.
 const PROBE_BYTES: usize = 4096;
+/// Runs that are written at a time.
+const FLIGHTS_MAX: usize = 64;
 
 /// Who does the I/O.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +101,7 @@ impl Medium {
 
     fn over(file: File, alignment: u32, (base, bytes): (u64, u64)) -> Medium {
         Medium {
-            disc: Disc::new(Arc::new(OwnedFd::from(file)), alignment),
+            disc: Disc::new(Arc::new(OwnedFd::from(file)), alignment).with_len(base + bytes),
             base,
             bytes,
             #[cfg(test)]
@@ -138,7 +143,7 @@ impl Medium {
             Lane::Queue(io) => io.read(file, at, into).await,
             Lane::Thread => read_all(file, at, into),
         };
-        self.all(read, needed, "reading from the disc")
+        self.all(read, at, needed, "reading from the disc")
     }
 
     /// Writes all of `data` at `offset`; both must suit the alignment.
@@ -153,7 +158,32 @@ impl Medium {
             Lane::Queue(io) => io.write(file, at, data).await,
             Lane::Thread => write_all(file, at, &data),
         };
-        self.all(written, needed, "writing to the disc")
+        self.all(written, at, needed, "writing to the disc")
+    }
+
+    /// Writes all of these, each at its offset, as [`write`](Self::write) does: many at once.
+    ///
+    /// # Errors
+    /// The first. None is under way any more then.
+    pub(super) async fn write_runs(&self, lane: Lane<'_>, runs: Vec<(u64, Data<'_>)>) -> Result<()> {
+        let mut runs = runs.into_iter().map(|(offset, data)| self.write(lane, offset, data));
+        let mut flights = VecDeque::new();
+        let mut result = Ok(());
+        loop {
+            while result.is_ok()
+                && flights.len() < FLIGHTS_MAX
+                && let Some(run) = runs.next()
+            {
+                let mut flight = Box::pin(run);
+                // Begun now, and waited for later.
+                match poll_fn(|cx| Poll::Ready(flight.as_mut().poll(cx))).await {
+                    Poll::Ready(written) => result = result.and(written),
+                    Poll::Pending => flights.push_back(flight),
+                }
+            }
+            let Some(flight) = flights.pop_front() else { return result };
+            result = result.and(flight.await);
+        }
     }
 
     /// Waits until the disc has what was written.
@@ -164,10 +194,21 @@ impl Medium {
             Lane::Queue(io) => io.fsync(file, true).await,
             Lane::Thread => rustix::fs::fdatasync(file).map_err(|error| io::Error::from(error).into()),
         };
-        self.all(synced.map(|()| 0), 0, "waiting for the disc")?;
+        self.all(synced.map(|()| 0), 0, 0, "waiting for the disc")?;
         #[cfg(test)]
         self.note(|| Event::Barrier);
         Ok(())
+    }
+
+    /// Fails if the disc has gone, also if that is only to be seen by its length: an image that was cut off would take
+    /// what is written behind its end.
+    pub(super) fn still_there(&self) -> Result<()> {
+        if rustix::fs::seek(self.disc.file(), rustix::fs::SeekFrom::End(0))
+            .is_ok_and(|len| len < self.disc.len_bytes())
+        {
+            self.disc.lose();
+        }
+        self.disc.check()
     }
 
     /// Reads on this thread, whatever the alignment.
@@ -191,16 +232,15 @@ impl Medium {
         end.and_then(|_| self.base.checked_add(offset)).ok_or(Error::io("going behind the end of the disc"))
     }
 
-    fn all(&self, moved: Result<usize>, needed: usize, doing: &'static str) -> Result<()> {
+    fn all(&self, moved: Result<usize>, at: u64, needed: usize, doing: &'static str) -> Result<()> {
         match moved {
             Ok(moved) if moved >= needed => Ok(()),
-            Ok(_) => Err(Error::io(doing).because("it ends before the volume does")),
+            Ok(moved) => {
+                self.disc.heed(at, needed, &Ok(moved));
+                Err(Error::io(doing).because("it ends before the volume does"))
+            }
             Err(error) => {
-                let number = Errno::from_raw_os_error(error.errno().get());
-                if matches!(number, Errno::NODEV | Errno::NXIO | Errno::NOMEDIUM) && !self.disc.is_lost() {
-                    log::error!("the disc has gone ({error}): its files cannot be used any more");
-                    self.disc.lose();
-                }
+                self.disc.heed(at, needed, &Err(io::Error::from_raw_os_error(error.errno().get())));
                 Err(Error::io(doing).because(error))
             }
         }

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use wharf::io::Buffer;
-use wharf::{Error, Result, Time};
+use wharf::{Error, Notifier, Result, Time};
+
+use crate::desk::{Desk, Taken};
 
 use super::Options;
 use super::cache::{Cache, Stage};
-use super::desk::{Desk, Taken};
 use super::geometry::{BOOT_BYTES, Geometry, Root, SLOT_BYTES, Width};
 use super::index::{Entry, Home, Index, SLOTS_MAX, root_key};
 use super::medium::{Lane, Medium, Part};
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     buffers: Mutex<Vec<Buffer>>,
     /// Bytes of files were written since the disc was last waited for.
     pub(super) data_written: AtomicBool,
+    /// Tells the kernel, once an operation has brought it.
+    pub(super) notifier: OnceLock<Notifier>,
     /// Rung when there is something to flush, and at the end.
     pub(super) bell: (Mutex<Bell>, Condvar),
 }
@@ -185,6 +188,7 @@ impl Shared {
             gone: Mutex::default(),
             buffers: Mutex::default(),
             data_written: AtomicBool::new(false),
+            notifier: OnceLock::new(),
             bell: Default::default(),
         })
     }
@@ -456,6 +460,12 @@ impl State {
             number += NUMBERS_APART;
         }
         number
+    }
+
+    /// The numbers of all nodes that somebody knows.
+    pub(super) fn known(&self) -> Vec<u64> {
+        let known = self.numbers.iter().filter(|(_, inode)| inode.strong_count() > 0);
+        known.map(|(number, _)| *number).collect()
     }
 
     /// A node's entry has moved, or is gone.

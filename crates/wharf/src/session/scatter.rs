@@ -90,6 +90,8 @@ struct Scatter<'a> {
 /// One transfer.
 struct Flight<'a> {
     promised: Promised<std::io::Result<usize>>,
+    /// Where on the disc it began.
+    offset: u64,
     /// Bytes that must come.
     needed: usize,
     bounce: Option<Bounce<'a>>,
@@ -160,15 +162,19 @@ impl<'a> Scatter<'a> {
         if self.flights.len() >= FLIGHTS_MAX {
             self.land().await?;
         }
+        let offset = if let Transfer::Read { offset, .. } = &transfer { *offset } else { 0 };
         let promised = self.io.begin(transfer);
-        self.flights.push_back(Flight { promised, needed, bounce });
+        self.flights.push_back(Flight { promised, offset, needed, bounce });
         Ok(())
     }
 
     /// Waits for the transfer that began first. False if there is none.
     async fn land(&mut self) -> Result<bool> {
-        let Some(Flight { promised, needed, bounce }) = self.flights.pop_front() else { return Ok(false) };
+        let Some(Flight { promised, offset, needed, bounce }) = self.flights.pop_front() else {
+            return Ok(false);
+        };
         let read = promised.await.ok_or(Error::io("waiting for an I/O that the queue gave up"))?;
+        self.disc.heed(offset, needed, &read);
         // Whatever the number is, to a program it is a file whose disc fails.
         let read = read.map_err(|cause| Error::io("reading from a disc").because(cause))?;
         if read < needed {

@@ -1,6 +1,7 @@
 //! Volumes made by mkfs.fat, used without a kernel, and looked at by fsck.fat afterwards.
 
 mod damage;
+mod loss;
 mod model;
 mod operations;
 mod power;
@@ -28,6 +29,13 @@ impl Image {
         let made = tool("mkfs.fat").args(arguments).arg(image.path()).output();
         let made = made.expect("mkfs.fat runs; install dosfstools");
         assert!(made.status.success(), "mkfs.fat: {}", String::from_utf8_lossy(&made.stderr));
+        image
+    }
+
+    /// One with these bytes.
+    fn of(bytes: Vec<u8>) -> Image {
+        let image = Image(NamedTempFile::new().expect("a file"));
+        std::fs::write(image.path(), bytes).expect("to write it");
         image
     }
 

@@ -8,7 +8,7 @@ use wharf::testing::Volume;
 use wharf::{Errno, Extents, Kind, Time};
 
 use super::{Dice, Image};
-use crate::fat::desk::block_on;
+use crate::desk::block_on;
 use crate::fat::medium::Lane;
 use crate::fat::{Fat, Options, Part};
 use crate::info::Describe;
@@ -341,21 +341,4 @@ fn a_volume_tells_what_it_is() {
     for words in ["FAT32", "MY DISC", "1234-5678"] {
         assert!(shown.contains(words), "{shown}");
     }
-}
-
-#[test]
-fn a_disc_that_goes_fails_everything_at_once_and_the_volume_still_ends() {
-    let image = Image::new(4 << 20, &["-F", "12"]);
-    let (mut volume, shared) = image.volume();
-    volume.write("f", &[1; 10_000]).unwrap();
-    let file = volume.open("f", OpenFlags::READ_WRITE).unwrap();
-    assert_eq!(volume.read_at(file, 0, 10).unwrap(), [1; 10]);
-    shared.medium.disc().lose();
-    assert_eq!(volume.read_at(file, 0, 10), Err(Errno::EIO));
-    assert_eq!(volume.write_at(file, 0, b"x"), Err(Errno::EIO));
-    assert_eq!(volume.stat("f"), Err(Errno::EIO));
-    assert_eq!(volume.create("g").map(drop), Err(Errno::EIO));
-    assert_eq!(volume.fsync(file), Err(Errno::EIO));
-    volume.close(file).unwrap();
-    assert_eq!(volume.unmount(), 0);
 }
