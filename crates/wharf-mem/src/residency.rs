@@ -26,6 +26,8 @@ const HEADER_WORDS: usize = 8;
 const LEN: usize = 0;
 /// Counts changes of contents or length; odd while one is made.
 const CHANGES: usize = 1;
+/// 1 while the host knows of nobody who could store bytes that it has not heard of.
+const QUIET: usize = 2;
 
 const INVALID: u64 = 1 << 63;
 const BUSY: u64 = 1;
@@ -103,6 +105,11 @@ impl Residency {
         self.words.word(CHANGES).store(changes.wrapping_add(1), Ordering::Release);
     }
 
+    /// Whether nobody can store bytes behind the host's back, for readers that begin from now on.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.words.word(QUIET).store(quiet.into(), Ordering::Release);
+    }
+
     /// The valid pages of a block.
     pub(crate) fn pages(&self, block: u64) -> u16 {
         pages(self.block(block).load(Ordering::Relaxed))
@@ -148,6 +155,14 @@ impl Residency {
         let changes = self.words.word(CHANGES).load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         changes
+    }
+
+    /// Whether nobody can have stored bytes behind the host's back. What is read after this has been asked has
+    /// everything that was stored before.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let quiet = self.words.word(QUIET).load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        quiet == 1
     }
 
     /// A reader wants these pages of a block: they may be copied if they are valid.

@@ -247,6 +247,13 @@ impl Notifier {
         }
     }
 
+    /// Tells whoever watches that a file is written to now, or no more.
+    pub(crate) fn written(&self, inode: u64, by_somebody: bool) {
+        if let Some(watch) = self.shared.watch.get() {
+            watch.written(inode, by_somebody);
+        }
+    }
+
     /// All contents of a file changed, and its attributes.
     pub fn contents(&self, inode: u64) -> Confirmation {
         self.send(Notice::Contents { inode, range: 0..u64::MAX })

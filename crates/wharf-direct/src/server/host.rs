@@ -58,7 +58,12 @@ impl Host {
         // Bytes that are a file's or in memory already are kept by those.
         let ours = matches!(self.session.source(handle), Some(Source::Handler | Source::Extents(_)));
         let inode = self.session.inode(node).filter(|_| keeps && ours && !directory);
-        let file = inode.map(|inode| self.cache.open(inode));
+        let file = inode.map(|inode| {
+            let file = self.cache.open(inode);
+            // The cache can find it by now: whoever comes and goes from here on is told to it.
+            self.session.written(inode, &mut |by_somebody| file.written(by_somebody));
+            file
+        });
         Open { node, handle, directory, writes, file, holds_node: false }
     }
 

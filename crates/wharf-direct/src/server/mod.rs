@@ -116,6 +116,8 @@ impl Server {
             volume,
             owner,
         });
+        // Before anybody comes in who is to be told.
+        host.session.watch(host.cache.clone());
         let bells = parts.iter().map(|(_, _, rest)| rest.doorbell()).collect();
         let evictor = Evictor::start(cache_too, Around(host.clone()))?;
         let control = Control::new(host.clone(), listener, bell.clone());
@@ -132,7 +134,6 @@ impl Server {
                 drop(running);
             })?;
         }
-        host.session.watch(host.cache.clone());
         host.session.tickets(host.tickets.clone());
         Ok(server)
     }

@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn readers_are_told_what_is_there_and_whether_all_is_heard_of() {
+        let (section, reader) = section(200_000, 1);
+        assert!(!reader.is_quiet(), "nothing is known at first");
+        section.set_quiet(true);
+        assert!(reader.is_quiet());
+        section.set_quiet(false);
+        assert!(!reader.is_quiet());
+        assert!(reader.has(0..200_000) && reader.has(199_999..200_000) && !reader.has(199_999..200_001));
+        section.forget(70_000..70_001);
+        assert!(!reader.has(0..70_001) && !reader.has(0..200_000) && reader.has(0..69_632));
+        section.invalidate();
+        assert!(!reader.has(0..1));
+    }
+
+    #[test]
     fn an_invalid_section_gives_nothing() {
         let (section, reader) = section(200_000, 1);
         let changes = reader.changes();

@@ -99,6 +99,12 @@ impl Section {
         Ok(HandedOut { bytes: self.bytes.read_only()?, len_bytes_max, residency: self.words.read_only()? })
     }
 
+    /// Tells readers whether everything that anybody stores in the file comes to the host's ears before it is done.
+    /// Not so while somebody may have the file mapped for writing elsewhere. At first nothing is known: it is not.
+    pub fn set_quiet(&self, quiet: bool) {
+        self.residency.set_quiet(quiet);
+    }
+
     /// The memory itself, for those who may have it without a map: the kernel, of a file that is complete.
     pub fn file(&self) -> &OwnedFd {
         self.bytes.file()

@@ -63,6 +63,19 @@ impl SectionReader {
         self.residency.changes()
     }
 
+    /// Whether reads that begin now see all that was stored before, also by those who have the file mapped
+    /// elsewhere.
+    pub fn is_quiet(&self) -> bool {
+        self.residency.is_quiet()
+    }
+
+    /// Whether all bytes of a range are valid just now, and in the file.
+    pub fn has(&self, range: Range<u64>) -> bool {
+        let inside = self.len_bytes().is_some_and(|len| range.end <= len);
+        let lacks = |block: u64| self.residency.begin(block, pages_of(block, &range)).is_none();
+        inside && !blocks_of(&range).any(lacks)
+    }
+
     /// Copies bytes from `offset` on, as far as they are valid.
     ///
     /// What is copied of each MiB is of one moment: never half old and half new, and never the zeros of memory

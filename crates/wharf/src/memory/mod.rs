@@ -41,6 +41,8 @@ impl Memory {
     pub fn new(len: u64) -> Result<(Arc<Memory>, Filler)> {
         let section =
             Section::create(len, len).map_err(|error| Error::from(error).doing("making a file in memory"))?;
+        // Opens that write are refused.
+        section.set_quiet(true);
         let progress = Arc::<Progress>::default();
         let memory = Arc::new(Memory { section, len, progress: progress.clone() });
         let filler = Filler::new(&memory, progress);

@@ -357,7 +357,11 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             Passed::Yes(id) => (Some(id), cache),
             Passed::Beside(id) => (Some(id), Cache::Direct),
         };
-        let open = OpenFile { file, node, directory, flags, guest, source, backing };
+        let writes = (flags.writes() && !directory && !guest).then(|| self.nodes.inode(node)).flatten();
+        if let Some(inode) = writes {
+            self.writers.add(inode, || self.notifier.written(inode, true));
+        }
+        let open = OpenFile { file, node, directory, flags, writes, guest, source, backing };
         OpenReply {
             handle: self.handles.insert(open),
             cache,
@@ -370,22 +374,26 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     }
 
     pub(super) async fn released(&self, cx: &Context, open: &OpenFile<F::File>, op: op::Release) {
-        // Also when the author's code panics or is given up: the transport counts what is open.
-        let _closed = Closed { protocol: &*self.protocol, open };
+        // Also when the author's code panics or is given up: open files are counted.
+        let _closed = Closed { session: self, open };
         self.fs.release(cx, &open.file, op).await;
     }
 }
 
-/// Tells the transport, when dropped, that an open file has gone.
-struct Closed<'a, F, P: Protocol> {
-    protocol: &'a P,
-    open: &'a OpenFile<F>,
+/// Tells those who count, when dropped, that an open file has gone.
+struct Closed<'a, F: FileSystem, P: Protocol> {
+    session: &'a Session<F, P>,
+    open: &'a OpenFile<F::File>,
 }
 
-impl<F, P: Protocol> Drop for Closed<'_, F, P> {
+impl<F: FileSystem, P: Protocol> Drop for Closed<'_, F, P> {
     fn drop(&mut self) {
-        if !self.open.directory && !self.open.guest {
-            self.protocol.closed(self.open.node, self.open.backing);
+        let Closed { session, open } = self;
+        if !open.directory && !open.guest {
+            session.protocol.closed(open.node, open.backing);
+        }
+        if let Some(inode) = open.writes {
+            session.writers.remove(inode, || session.notifier.written(inode, false));
         }
     }
 }

@@ -76,6 +76,10 @@ pub trait Serve: Send + Sync + 'static {
     /// Nodes and open files that are known now.
     fn counts(&self) -> (usize, usize);
 
+    /// Tells whether somebody has the file open for writing by way of the first transport. Nobody begins or ends to
+    /// meanwhile, so what is told here and what [`Watch::written`] tells come in order.
+    fn written(&self, inode: u64, tell: &mut dyn FnMut(bool));
+
     /// Has `watch` told of every change from now on. The first who asks, stays.
     fn watch(&self, watch: Arc<dyn Watch>);
 
@@ -87,6 +91,10 @@ pub trait Serve: Send + Sync + 'static {
 pub trait Watch: fmt::Debug + Send + Sync {
     /// Bytes of a file changed, and perhaps its size.
     fn changed(&self, inode: u64, range: Range<u64>);
+
+    /// Somebody has the file open for writing by way of the first transport, where bytes can be stored that nobody hears
+    /// of at once; told before he can. Or nobody has any more, and all that was stored has been written.
+    fn written(&self, inode: u64, by_somebody: bool);
 }
 
 /// A file that somebody has open in the first transport, opened once more for a guest.
@@ -166,6 +174,15 @@ impl<F: FileSystem, P: Protocol> Serve for Session<F, P> {
 
     fn counts(&self) -> (usize, usize) {
         (self.nodes.len(), self.handles.len())
+    }
+
+    fn written(&self, inode: u64, tell: &mut dyn FnMut(bool)) {
+        if self.capabilities.contains(Capabilities::STATELESS_FILES) {
+            // Nobody says who opens what.
+            tell(true);
+        } else {
+            self.writers.look(inode, tell);
+        }
     }
 
     fn watch(&self, watch: Arc<dyn Watch>) {
@@ -273,5 +290,5 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
 /// An open file of which the first transport knows nothing.
 pub(super) fn guest_file<F>(node: NodeId, flags: op::OpenFlags, opened: Opened<F>) -> OpenFile<F> {
     let Opened { file, source, .. } = opened;
-    OpenFile { file, node, directory: false, flags, guest: true, source, backing: None }
+    OpenFile { file, node, directory: false, flags, writes: None, guest: true, source, backing: None }
 }

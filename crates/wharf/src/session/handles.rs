@@ -16,6 +16,8 @@ pub(crate) struct OpenFile<F> {
     pub(crate) node: NodeId,
     pub(crate) directory: bool,
     pub(crate) flags: OpenFlags,
+    /// Its inode number, if it was counted among those that write.
+    pub(crate) writes: Option<u64>,
     /// Opened by a guest: the first transport knows nothing of it.
     pub(crate) guest: bool,
     pub(crate) source: Source,
@@ -109,7 +111,7 @@ mod tests {
     fn open(file: u32) -> OpenFile<u32> {
         let flags = OpenFlags::empty();
         let (node, source) = (NodeId::ROOT, Source::Handler);
-        OpenFile { file, node, directory: false, flags, guest: false, source, backing: None }
+        OpenFile { file, node, directory: false, flags, writes: None, guest: false, source, backing: None }
     }
 
     #[test]

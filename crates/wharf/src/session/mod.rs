@@ -22,6 +22,7 @@ mod queue;
 mod ready;
 mod reply;
 mod scatter;
+mod writers;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -46,6 +47,7 @@ use guest::Asker;
 use handles::Handles;
 use nodes::Nodes;
 use queue::{Ended, SlotQueue, Work};
+use writers::Writers;
 
 /// What is run around every batch of polls: enters an author's runtime, say.
 pub type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
@@ -103,6 +105,7 @@ pub struct Session<F: FileSystem, P> {
     around: Option<Around>,
     nodes: Nodes<F::Node>,
     handles: Handles<F::File>,
+    writers: Writers,
     notifier: Notifier,
     tickets: OnceLock<Arc<dyn Tickets>>,
 }
@@ -116,6 +119,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             capabilities: fs.capabilities(),
             nodes: Nodes::new(fs.root()),
             handles: Handles::new(),
+            writers: Writers::default(),
             notifier: Notifier::new(limits.notices_max),
             tickets: OnceLock::new(),
             fs,

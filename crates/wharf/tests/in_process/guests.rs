@@ -152,6 +152,11 @@ impl Watch for Notes {
     fn changed(&self, inode: u64, range: Range<u64>) {
         self.0.lock().unwrap().push(format!("{inode} {range:?}"));
     }
+
+    fn written(&self, inode: u64, by_somebody: bool) {
+        let how = if by_somebody { "is written" } else { "is quiet" };
+        self.0.lock().unwrap().push(format!("{inode} {how}"));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -230,13 +235,41 @@ fn who_watches_hears_of_every_change_before_it_is_answered() {
     let notes = Arc::<Notes>::default();
     volume.session().watch(notes.clone());
     let open = volume.open("file", OpenFlags::READ_WRITE).unwrap();
-    assert_eq!(notes.taken(), Vec::<String>::new());
+    assert_eq!(notes.taken(), ["2 is written"]);
     volume.write_at(open, 3, b"abc").unwrap();
     assert_eq!(notes.taken(), ["2 3..6"]);
     volume.setattr("file", op::SetAttributes { size: Some(4), ..op::SetAttributes::default() }).unwrap();
     assert_eq!(notes.taken(), [format!("2 0..{}", u64::MAX)]);
     volume.notifier().contents(2);
     assert_eq!(notes.taken(), [format!("2 0..{}", u64::MAX)]);
+}
+
+#[test]
+fn who_watches_hears_when_the_first_opens_a_file_for_writing_and_when_the_last_has_gone() {
+    let (_fs, mut volume) = volume();
+    let notes = Arc::<Notes>::default();
+    let is_written = |volume: &Volume<One>| {
+        let mut told = None;
+        volume.session().written(2, &mut |written| told = Some(written));
+        told.unwrap()
+    };
+    // Whoever watches comes late.
+    let first = volume.open("file", OpenFlags::READ_WRITE).unwrap();
+    volume.session().watch(notes.clone());
+    let reads = volume.open("file", OpenFlags::empty()).unwrap();
+    let second = volume.open("file", OpenFlags::WRITE_ONLY).unwrap();
+    assert!(is_written(&volume) && notes.taken().is_empty());
+    volume.close(first).unwrap();
+    assert!(is_written(&volume) && notes.taken().is_empty());
+    volume.close(second).unwrap();
+    assert!(!is_written(&volume));
+    assert_eq!(notes.taken(), ["2 is quiet"]);
+    volume.close(reads).unwrap();
+    // A guest's writing is heard of byte for byte.
+    let mut visitor = Visitor::of(&volume);
+    let (Ok(Reply::Entry(entry)), _) = visitor.ask(b'l', 0) else { panic!("a file") };
+    assert!(matches!(visitor.ask(b'o', entry.node.get()).0, Ok(Reply::Opened(_))));
+    assert!(!is_written(&volume) && notes.taken().is_empty());
 }
 
 #[test]

@@ -72,6 +72,8 @@ struct State {
     ahead: u64,
     /// It is too small for a section.
     plain: bool,
+    /// Whether nobody has it open for writing where bytes can be stored that nobody hears of.
+    quiet: bool,
 }
 
 impl File {
@@ -154,6 +156,7 @@ impl File {
         };
         match section {
             Some(section) => {
+                section.set_quiet(state.quiet);
                 let number = self.room.next.fetch_add(1, Ordering::Relaxed);
                 state.section = Some(Arc::new(Kept { number, section: Arc::new(section) }));
             }
@@ -212,6 +215,15 @@ impl File {
     /// The section, to be handed out.
     pub(in super::super) fn section(&self) -> Option<Arc<Kept>> {
         locked(&self.state).section.clone()
+    }
+
+    /// Somebody can store bytes that nobody hears of at once, or nobody can.
+    pub(in super::super) fn written(&self, by_somebody: bool) {
+        let mut state = locked(&self.state);
+        state.quiet = !by_somebody;
+        if let Some(Kept { section, .. }) = state.section.as_deref() {
+            section.set_quiet(!by_somebody);
+        }
     }
 
     pub(super) fn has_section(&self) -> bool {

@@ -25,6 +25,9 @@ use evict::Clock;
 /// Sections at a time; beyond, blocks are answered in slots. Each takes two descriptors.
 const SECTIONS_MAX: usize = 1024;
 
+/// Without room, of so many wishes for bytes that nobody waits for one is granted.
+const ADMITTED_OF: usize = 16;
+
 /// Who waits for a block: a slot of a client's, and the queue that answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiter {
@@ -38,6 +41,8 @@ pub(super) struct Waiter {
 pub(super) struct Cache {
     files: RwLock<HashMap<u64, Arc<File>>>,
     room: Arc<Room>,
+    /// Wishes that found no room.
+    refused: AtomicUsize,
 }
 
 /// The budget, which all sections share.
@@ -97,7 +102,7 @@ impl Cache {
             next: AtomicU64::new(1),
             clock: Clock::default(),
         };
-        Arc::new(Cache { files: RwLock::default(), room: Arc::new(room) })
+        Arc::new(Cache { files: RwLock::default(), room: Arc::new(room), refused: AtomicUsize::new(0) })
     }
 
     /// Counts one more who has a file open.
@@ -114,6 +119,13 @@ impl Cache {
         if file.opens.fetch_sub(1, Ordering::Relaxed) == 1 && !file.has_section() {
             files.remove(&file.inode);
         }
+    }
+
+    /// Whether bytes are to be brought that nobody waits for. Where others had to go for them, only now and then: who
+    /// reads more than fits, again and again, would have all of it brought each time and never find anything.
+    pub(super) fn admits(&self) -> bool {
+        self.room.bytes.load(Ordering::Relaxed) <= self.room.low()
+            || self.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(ADMITTED_OF)
     }
 
     /// Bytes that sections take now, and how many there are.
@@ -147,6 +159,12 @@ impl Watch for Cache {
     fn changed(&self, inode: u64, range: Range<u64>) {
         if let Some(file) = self.find(inode) {
             file.changed(range);
+        }
+    }
+
+    fn written(&self, inode: u64, by_somebody: bool) {
+        if let Some(file) = self.find(inode) {
+            file.written(by_somebody);
         }
     }
 }

@@ -144,3 +144,17 @@ fn what_nobody_needs_is_forgotten() {
     drop(evictor);
     assert_eq!((cache.files(), cache.usage()), (0, (0, 0)));
 }
+
+#[test]
+fn what_nobody_waits_for_drives_others_out_only_now_and_then() {
+    // Nobody evicts here.
+    let cache = Cache::new(16 * BLOCK_BYTES);
+    let file = cache.open(7);
+    for block in 0..14 {
+        assert!(cache.admits());
+        keep(&file, 16 * BLOCK_BYTES, block);
+    }
+    assert!(cache.admits());
+    keep(&file, 16 * BLOCK_BYTES, 14);
+    assert_eq!((0..160).filter(|_| cache.admits()).count(), 10);
+}
