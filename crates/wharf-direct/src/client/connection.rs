@@ -93,7 +93,8 @@ impl Connection {
         if !(1..=CHANNELS_MAX).contains(&channels) {
             return Err(nonsense());
         }
-        let (lanes, pins) = of_host(channels as usize, files)?;
+        // Those that are kept are not to be among the program's own.
+        let (lanes, pins) = of_host(channels as usize, files.map(moved_away))?;
         let (lost, looked) = (AtomicBool::new(false), AtomicU64::new(now_ms()));
         Ok(Connection { socket: Mutex::new(socket), lanes, pins, whole, process: getpid(), lost, looked })
     }
@@ -204,6 +205,19 @@ impl Connection {
         let result = with(&answered, lane);
         lane.channel.release(slot);
         Ok(result)
+    }
+
+    /// Asks for something whose answer nobody waits for. False, and nothing asked, if there is no slot for it now.
+    pub(super) fn tell(&self, ask: Ask) -> bool {
+        if self.is_lost() || !self.is_ours() {
+            return false;
+        }
+        let Some(lane) = self.lanes.get(sched_getcpu() % self.lanes.len().max(1)) else { return false };
+        let Some(slot) = lane.channel.claim() else { return false };
+        let pending = lane.submit(slot, ask, &[]);
+        lane.channel.ring();
+        lane.channel.abandon(pending);
+        true
     }
 
     /// A free slot, on the channel of the processor that this thread is on.

@@ -1,5 +1,7 @@
 //! A file that is read past the kernel.
 
+mod resident;
+
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -295,16 +297,17 @@ impl Direct {
     }
 
     pub(super) fn prefetch(&self, offset: u64, len: u64) {
-        let ask = Ask::Prefetch { handle: self.handle, offset, len };
-        // A hint.
-        let _ = self.connection.ask(ask, &[], |_, _| ());
+        self.connection.tell(Ask::Prefetch { handle: self.handle, offset, len });
     }
 }
 
 impl Drop for Direct {
     fn drop(&mut self) {
         // Of a host that has gone there is nothing to give back.
-        let _ = self.connection.ask(Ask::Release { handle: self.handle }, &[], |_, _| ());
+        let release = Ask::Release { handle: self.handle };
+        if !self.connection.tell(release) {
+            let _ = self.connection.ask(release, &[], |_, _| ());
+        }
     }
 }
 

@@ -8,12 +8,14 @@ mod direct;
 mod fallback;
 mod many;
 mod reader;
+mod resident;
 mod ticket;
 mod view;
 mod volume;
 
 pub use many::Piece;
 pub use reader::Reader;
+pub use resident::Resident;
 pub use view::View;
 pub use volume::{Node, Volume};
 

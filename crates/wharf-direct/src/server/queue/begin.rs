@@ -143,7 +143,7 @@ impl Server {
     /// Has blocks filled that will be asked for. Nobody waits for them.
     fn prefetch(&mut self, open: &Open, offset: u64, len: u64) {
         const BLOCKS_MAX: u64 = 64;
-        let Some(file) = &open.file else { return };
+        let Some(file) = open.file.as_ref().filter(|_| self.host.cache.admits()) else { return };
         let first = offset / BLOCK_BYTES;
         let blocks = len.div_ceil(BLOCK_BYTES).min(BLOCKS_MAX);
         self.want(open, file, first..first.saturating_add(blocks));
