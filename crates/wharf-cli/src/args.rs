@@ -196,11 +196,11 @@ pub(crate) struct Info {
     pub(crate) settings: Vec<Setting>,
 }
 
-/// Runs a program that reads files of read-only mounts past the kernel, where that is possible
+/// Runs a program that reads files of mounts past the kernel, where that is possible
 ///
-/// The program need not know of it. What it reads for long comes from memory that is shared with the
-/// process that serves the mount; everything else works as ever. Programs that are linked statically or change users
-/// as they start are run and gain nothing.
+/// The program need not know of it. What it reads again of long files comes from memory that is shared with the
+/// process that serves the mount, unless somebody has them open for writing; everything else works as ever. Programs
+/// that are linked statically or change users as they start are run and gain nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// Add a line to FILE at the end of each process: how many files, reads and bytes came past the kernel

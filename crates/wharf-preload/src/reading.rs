@@ -1,7 +1,7 @@
 //! One read, from shared memory where that is right. `None` everywhere: the kernel's turn.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use libc::c_int;
 
@@ -11,7 +11,7 @@ use crate::hidden;
 use crate::kernel::{self, About};
 use crate::report;
 use crate::settings;
-use crate::source;
+use crate::source::{self, Missed};
 use crate::start;
 use crate::table::{self, Attached, Hint};
 
@@ -49,12 +49,15 @@ pub(crate) fn read<'a>(
             if !guard::at_home() {
                 return None;
             }
-            let read = table::look(place, |attached| by_memory(descriptor, attached, total, pieces, from))?;
-            match read {
-                Read::Bytes(count) => {
-                    report::read(count);
-                    Some(count)
+            let read = table::look(place, |attached| {
+                let read = by_memory(descriptor, attached, total, pieces, from);
+                if let Read::Bytes(count) = read {
+                    report::read(count, attached.source.is_stand_in());
                 }
+                read
+            })?;
+            match read {
+                Read::Bytes(count) => Some(count),
                 Read::Kernels => None,
                 Read::AnotherFile => {
                     forget(descriptor);
@@ -79,18 +82,27 @@ fn by_memory<'a>(
     pieces: impl Iterator<Item = &'a mut [u8]>,
     from: From,
 ) -> Read {
+    let is_there = || match from {
+        From::Offset(offset) => has(attached, offset, total),
+        From::Cursor => attached.source.is_ready() && has_next(descriptor, attached, total),
+    };
+    if !is_there() {
+        match missed(descriptor, attached, total, from) {
+            None => return Read::AnotherFile,
+            Some(Missed::Look) if is_there() => {}
+            Some(_) => return Read::Kernels,
+        }
+    }
     if kernel::identity(descriptor) != Some(attached.identity) {
         return Read::AnotherFile;
     }
     match from {
         From::Offset(offset) => match fill(attached, pieces, offset, |_, _| None) {
-            0 => Read::Kernels,
-            count => Read::Bytes(count),
+            count if count == total => Read::Bytes(count),
+            // Whether the file ends there, or bytes went meanwhile: nothing has moved, and it is read anew.
+            _ => Read::Kernels,
         },
         From::Cursor => {
-            if !fits(descriptor, attached, total) {
-                return Read::Kernels;
-            }
             let Some(begin) = kernel::claim(descriptor, total) else { return Read::Kernels };
             attached.next.store(begin.saturating_add(total as u64), Relaxed);
             // These bytes are this reader's now, wherever they come from.
@@ -104,18 +116,56 @@ fn by_memory<'a>(
     }
 }
 
+fn has(attached: &Attached, offset: u64, total: usize) -> bool {
+    offset.checked_add(total as u64).is_some_and(|end| attached.source.has(offset..end))
+}
+
 /// Whether so many bytes are there from the offset on, as far as is known. Nobody claims what is not: where a file
 /// ends is the kernel's to say.
-fn fits(descriptor: c_int, attached: &Attached, total: usize) -> bool {
-    let len = attached.source.len();
-    let ends_by = |next: u64| next.saturating_add(total as u64) <= len;
-    if ends_by(attached.next.load(Relaxed)) {
+fn has_next(descriptor: c_int, attached: &Attached, total: usize) -> bool {
+    let guess = attached.next.load(Relaxed);
+    if has(attached, guess, total) {
         return true;
     }
-    // The program may have gone back.
+    // The program may have gone elsewhere.
     let Some(now) = kernel::claim(descriptor, 0) else { return false };
-    attached.next.store(now, Relaxed);
-    ends_by(now)
+    // Wherever these bytes come from.
+    attached.next.store(now.saturating_add(total as u64), Relaxed);
+    now != guess && has(attached, now, total)
+}
+
+/// The number is looked at this often while all bytes come from the kernel anyway.
+const LOOK_EVERY: u32 = 16;
+
+/// They are not there. Does what pays to have them there the next time; `None` if the number stands for another file
+/// by now.
+#[cold]
+fn missed(descriptor: c_int, attached: &Attached, total: usize, from: From) -> Option<Missed> {
+    let another = || kernel::identity(descriptor) != Some(attached.identity);
+    if attached.missed.fetch_add(1, Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 && another() {
+        return None;
+    }
+    let source = &attached.source;
+    let missed = source.missed(total as u64);
+    if missed == Missed::Leave {
+        return Some(missed);
+    }
+    let begin = match from {
+        From::Offset(offset) => offset,
+        From::Cursor => kernel::claim(descriptor, 0)?,
+    };
+    let range = begin..begin.saturating_add(total as u64);
+    if missed == Missed::Want {
+        guard::uncancelled(|| source.want(range));
+    } else if let (true, Ok(_alone)) = (start::is_owner(), SLOW.try_lock()) {
+        guard::uncancelled(|| {
+            hidden::remember(|| {
+                source.look(range);
+                Some(())
+            })
+        });
+    }
+    Some(missed)
 }
 
 /// Fills pieces until one stays short. What the source has not got comes from `otherwise`, if it comes.
@@ -164,12 +214,13 @@ fn consider(descriptor: c_int, times: u32) {
         return;
     }
     let Some(source) =
-        guard::uncancelled(|| hidden::remember(|| source::attach(descriptor, identity.device)))
+        guard::uncancelled(|| hidden::remember(|| source::attach(descriptor, identity.device, len)))
     else {
         return;
     };
     report::attached();
-    table::enter(descriptor, Attached { identity, source, next: AtomicU64::new(u64::MAX) });
+    let (next, missed) = (AtomicU64::new(u64::MAX), AtomicU32::new(0));
+    table::enter(descriptor, Attached { identity, source, next, missed });
 }
 
 /// Whether a close of this number has something to undo.

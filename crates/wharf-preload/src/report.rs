@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::{settings, start};
 
 static ATTACHED: AtomicU64 = AtomicU64::new(0);
+static STAND_INS: AtomicU64 = AtomicU64::new(0);
 static READS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
@@ -15,10 +16,13 @@ pub(crate) fn attached() {
     ATTACHED.fetch_add(1, Relaxed);
 }
 
-/// A read was answered.
+/// A read was answered past the kernel; or by a stand-in, which only acts as if.
 #[inline]
-pub(crate) fn read(bytes: usize) {
+pub(crate) fn read(bytes: usize, by_stand_in: bool) {
     // Two threads may lose a count for each other; that is cheaper than none ever doing so.
+    if by_stand_in {
+        return STAND_INS.store(STAND_INS.load(Relaxed) + 1, Relaxed);
+    }
     READS.store(READS.load(Relaxed) + 1, Relaxed);
     BYTES.store(BYTES.load(Relaxed) + bytes as u64, Relaxed);
 }
@@ -29,10 +33,12 @@ pub(crate) fn tell() {
     if !start::is_owner() {
         return;
     }
-    let mut line = [0; 128];
+    let mut line = [0; 160];
     let mut rest = &mut line[..];
-    let (files, reads, bytes) = (ATTACHED.load(Relaxed), READS.load(Relaxed), BYTES.load(Relaxed));
-    let _ = writeln!(rest, "pid {} files {files} reads {reads} bytes {bytes}", std::process::id());
+    let [files, stand_ins, reads, bytes] =
+        [&ATTACHED, &STAND_INS, &READS, &BYTES].map(|count| count.load(Relaxed));
+    let pid = std::process::id();
+    let _ = writeln!(rest, "pid {pid} files {files} stand-ins {stand_ins} reads {reads} bytes {bytes}");
     let unused = rest.len();
     let line = &line[..line.len() - unused];
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY;

@@ -1,66 +1,163 @@
 //! What answers reads of an attached file without the kernel.
 #![expect(unsafe_code, reason = "a descriptor of the program's is lent")]
 
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use libc::c_int;
-use wharf_direct::client::Reader;
+use wharf_direct::client::{Reader, Resident};
 
 use crate::settings;
 
 /// One attached file, as its host shows it. Called from any thread, and from signal handlers.
 pub(crate) trait Source: Send + Sync {
+    /// Whether anything can be read here at present.
+    fn is_ready(&self) -> bool;
+
+    /// Whether all of these bytes are here, and in the file.
+    fn has(&self, range: Range<u64>) -> bool;
+
     /// Reads from `offset` until `into` is full or the file ends. `None`: not from here, not now.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Option<usize>;
 
-    /// Bytes in the file.
-    fn len(&self) -> u64;
+    /// So many bytes are not here. What is to be done about it?
+    fn missed(&self, bytes: u64) -> Missed;
+
+    /// Has bytes from here on brought, for those who read on or read again. Waits for nobody.
+    fn want(&self, range: Range<u64>);
+
+    /// Looks for bytes that may be here already. May open descriptors.
+    fn look(&self, range: Range<u64>);
+
+    /// Whether it reads the file after all, and nothing goes past the kernel.
+    fn is_stand_in(&self) -> bool {
+        false
+    }
 }
 
+/// What is to be done about bytes that are not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// They are read once, as far as is known, and are not worth bringing: that takes longer than to read them.
+    Leave,
+    /// They may be read again.
+    Want,
+    /// They may be here already.
+    Look,
+}
+
+/// A file of a volume: what its host keeps in shared memory.
+struct Shared {
+    resident: Resident,
+    len: u64,
+    /// Bytes that were read by the kernel.
+    missed: AtomicU64,
+}
+
+impl Source for Shared {
+    fn is_ready(&self) -> bool {
+        self.resident.is_ready()
+    }
+
+    fn has(&self, range: Range<u64>) -> bool {
+        self.resident.has(range)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Option<usize> {
+        self.resident.read_at(offset, into)
+    }
+
+    fn missed(&self, bytes: u64) -> Missed {
+        if !self.resident.is_read_again() && self.missed.fetch_add(bytes, Relaxed) < self.len {
+            Missed::Leave
+        } else if self.resident.may_have_come() {
+            Missed::Look
+        } else {
+            Missed::Want
+        }
+    }
+
+    fn want(&self, range: Range<u64>) {
+        self.resident.want(range);
+    }
+
+    fn look(&self, range: Range<u64>) {
+        self.resident.look();
+        self.resident.want(range);
+    }
+}
+
+/// The same for the eager, who wait for what is not here.
+struct Awaited(Resident);
+
+impl Source for Awaited {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn has(&self, range: Range<u64>) -> bool {
+        self.0.has(range)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Option<usize> {
+        self.0.read_at(offset, into)
+    }
+
+    fn missed(&self, _: u64) -> Missed {
+        Missed::Look
+    }
+
+    fn want(&self, _: Range<u64>) {}
+
+    fn look(&self, range: Range<u64>) {
+        self.0.fetch(range);
+    }
+}
+
+/// Any file without a host, for the eager, by a descriptor of its own: all rules of this library are the same then.
 impl Source for Reader {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn has(&self, range: Range<u64>) -> bool {
+        // Nothing fits into a file that nothing is known of.
+        range.end <= self.len().unwrap_or(0)
+    }
+
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Option<usize> {
         Reader::read_at(self, offset, into).ok()
     }
 
-    fn len(&self) -> u64 {
-        // Nothing fits into a file that nothing is known of.
-        Reader::len(self).unwrap_or(0)
+    fn missed(&self, _: u64) -> Missed {
+        Missed::Leave
+    }
+
+    fn want(&self, _: Range<u64>) {}
+
+    fn look(&self, _: Range<u64>) {}
+
+    fn is_stand_in(&self) -> bool {
+        true
     }
 }
 
-/// Attaches the file that a descriptor stands for.
-pub(crate) fn attach(descriptor: c_int, device: u64) -> Option<Box<dyn Source>> {
+/// Attaches the file that a descriptor stands for, of `len` bytes.
+pub(crate) fn attach(descriptor: c_int, device: u64, len: u64) -> Option<Box<dyn Source>> {
     // SAFETY: the program has it open while it reads; if another thread closes it meanwhile, calls fail.
     let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    // No descriptor of the file is kept: to close it at another time than the program does would give up locks.
-    // The eager do not care, and so test this library on any file.
-    let reader = if settings::is_eager() {
-        Reader::attach(file).ok()
-    } else if nobody_writes(file) {
-        Reader::attach_only(file).ok()
-    } else {
-        None
-    };
-    let Some(reader) = reader else {
-        make_foreign(device);
-        return None;
-    };
-    Some(Box::new(reader))
-}
-
-/// Whether nobody can write through this mount. What somebody stores through a mapping is the kernel's alone until it
-/// is written back, and every read must see it.
-fn nobody_writes(file: BorrowedFd<'_>) -> bool {
-    let mut about = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: there is room for the answer.
-    if unsafe { libc::fstatvfs(file.as_raw_fd(), about.as_mut_ptr()) } != 0 {
-        return false;
+    // No descriptor of the file is kept: to close it at another time than the program does would give up locks. The
+    // eager do not care.
+    match (Resident::attach(file), settings::is_eager()) {
+        (Ok(resident), true) => Some(Box::new(Awaited(resident))),
+        (Ok(resident), false) => Some(Box::new(Shared { resident, len, missed: AtomicU64::new(0) })),
+        (Err(_), true) => Some(Box::new(Reader::attach(file).ok()?)),
+        (Err(_), false) => {
+            make_foreign(device);
+            None
+        }
     }
-    // SAFETY: it was answered.
-    let about = unsafe { about.assume_init() };
-    about.f_flag & libc::ST_RDONLY != 0
 }
 
 /// File systems without a way past the kernel, by their device numbers; the oldest is forgotten first.
@@ -83,11 +180,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_can_be_written_is_left_to_the_kernel() {
-        use std::os::fd::AsFd as _;
+    fn a_file_of_no_volume_is_left_to_the_kernel() {
+        use std::os::fd::AsRawFd as _;
         let file = tempfile::tempfile().unwrap();
-        assert!(!nobody_writes(file.as_fd()));
-        assert!(attach(file.as_raw_fd(), 88).is_none() && is_foreign(88));
+        assert!(attach(file.as_raw_fd(), 88, 10).is_none() && is_foreign(88));
     }
 
     #[test]

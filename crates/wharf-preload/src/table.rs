@@ -34,6 +34,8 @@ pub(crate) struct Attached {
     pub(crate) source: Box<dyn Source>,
     /// Where the last read from the offset ended. A guess, which spares a question.
     pub(crate) next: AtomicU64,
+    /// Reads that were left to the kernel.
+    pub(crate) missed: AtomicU32,
 }
 
 static HINTS: [AtomicU32; DESCRIPTORS_MAX] = [const { AtomicU32::new(0) }; DESCRIPTORS_MAX];
@@ -133,23 +135,39 @@ pub(crate) fn look<T>(place: usize, work: impl FnOnce(&Attached) -> T) -> Option
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::source::Missed;
 
     struct Nothing;
 
     impl Source for Nothing {
+        fn is_ready(&self) -> bool {
+            false
+        }
+
+        fn has(&self, _: Range<u64>) -> bool {
+            false
+        }
+
         fn read_at(&self, _offset: u64, _into: &mut [u8]) -> Option<usize> {
             None
         }
 
-        fn len(&self) -> u64 {
-            0
+        fn missed(&self, _: u64) -> Missed {
+            Missed::Leave
         }
+
+        fn want(&self, _: Range<u64>) {}
+
+        fn look(&self, _: Range<u64>) {}
     }
 
     fn file(inode: u64) -> Attached {
         let identity = Identity { device: 1, inode };
-        Attached { identity, source: Box::new(Nothing), next: AtomicU64::new(0) }
+        let (next, missed) = (AtomicU64::new(0), AtomicU32::new(0));
+        Attached { identity, source: Box::new(Nothing), next, missed }
     }
 
     fn place(descriptor: c_int) -> usize {

@@ -1,14 +1,16 @@
 //! Programs that know nothing of Wharf, run by themselves and with the library that reads past the kernel. Nobody
 //! may see a difference.
 //!
-//! The library is eager here: it attaches whatever is read twice. Each test also asks it whether it did anything,
-//! for a library that does nothing passes every comparison.
+//! The library is eager here: it attaches whatever is read twice, and waits for what its host does not keep yet. Each
+//! test also asks it whether it did anything, for a library that does nothing passes every comparison.
 
 #[path = "../volumes/fixture.rs"]
 #[expect(dead_code, reason = "the tests of volumes use more of it")]
 mod fixture;
 mod programs;
 mod scenes;
+mod served;
+mod stores;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -36,6 +38,9 @@ struct Outcome {
 #[derive(Debug, Default)]
 struct Report {
     files: u64,
+    /// Reads of files that have no host, by the library itself.
+    stand_ins: u64,
+    /// Reads past the kernel, and their bytes.
     reads: u64,
     bytes: u64,
 }
@@ -84,6 +89,7 @@ impl Report {
                 words[at + 1].parse::<u64>().expect(line)
             };
             report.files += number("files");
+            report.stand_ins += number("stand-ins");
             report.reads += number("reads");
             report.bytes += number("bytes");
         }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -39,16 +40,17 @@ static int opened(const char *path, int flags)
 /* What reads of a piece bring: how many bytes, and where in the file they are from. */
 static void tell(const char *what, ssize_t count)
 {
-    if (count < 0) printf("%s: %m\n", what);
-    else if (count < 4) printf("%s: %zd bytes\n", what, count);
+    if (what) printf("%s: ", what);
+    if (count < 0) printf("%m\n");
+    else if (count < 4) printf("%zd bytes\n", count);
     else {
         uint32_t first, at;
         memcpy(&first, bytes, 4);
         for (ssize_t i = 4; i + 4 <= count; i += 4) {
             memcpy(&at, bytes + i, 4);
-            if (at != first + i / 4) { printf("%s: torn at %zd\n", what, i); return; }
+            if (at != first + i / 4) { printf("torn at %zd\n", i); return; }
         }
-        printf("%s: %zd bytes from word %u\n", what, count, first);
+        printf("%zd bytes from word %u\n", count, first);
     }
 }
 
@@ -453,11 +455,66 @@ static void confined(void)
     syscall(SYS_exit, 0);
 }
 
+/* Many descriptors, select(2), and who closes every number there is. */
+static void crowd(void)
+{
+    int fd = opened(file, O_RDONLY), pair[2], many[400];
+    warm(fd);
+    tell("warm", pread(fd, bytes, PIECE, 0));
+    pipe(pair);
+    printf("low numbers: %d %d\n", pair[0], pair[1]);
+    for (int i = 0; i < 400; i++) many[i] = dup(fd);
+    printf("and on: %d to %d\n", many[0], many[399]);
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(pair[0], &set);
+    for (int i = 0; i < 400; i++) FD_SET(many[i], &set);
+    printf("ready: %d\n", select(FD_SETSIZE, &set, NULL, NULL, &(struct timeval){0}));
+    write(pair[1], "x", 1);
+    FD_SET(pair[0], &set);
+    printf("ready: %d, %d\n", select(FD_SETSIZE, &set, NULL, NULL, NULL), !!FD_ISSET(pair[0], &set));
+    for (int i = 0; i < 400; i += 50) tell("one of many", read(many[i], bytes, PIECE));
+    for (int i = 0; i < 400; i++) close(many[i]);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        /* As daemons do. */
+        setsid();
+        close_range(3, ~0u, 0);
+        fd = opened(file, O_RDONLY);
+        printf("the daemon's: %d\n", fd);
+        warm(fd);
+        exit(0);
+    }
+    ended(pid);
+    tell("after the daemon", read(fd, bytes, PIECE));
+    for (int i = getdtablesize(); --i >= 3;) if (i != fd) close(i);
+    tell("alone", read(fd, bytes, PIECE));
+    int again = opened(other, O_RDONLY);
+    printf("next: %d\n", again);
+    warm(again);
+    tell("again", pread(again, bytes, PIECE, 0));
+    tell("alone", read(fd, bytes, PIECE));
+}
+
+/* Reads where it is told to. */
+static void follows(void)
+{
+    int fd = opened(file, O_RDONLY);
+    long at;
+    while (scanf("%ld", &at) == 1) {
+        memset(bytes, 0, sizeof bytes);
+        tell(NULL, pread(fd, bytes, PIECE, at));
+        fflush(stdout);
+    }
+}
+
 int main(int count, char **words)
 {
     static const struct { const char *name; void (*play)(void); } scenes[] = {
         {"reads", reads}, {"edges", edges}, {"changes", changes}, {"sharers", sharers}, {"numbers", numbers},
         {"threads", threads}, {"opens", opens}, {"signals", signals}, {"cancels", cancels}, {"confined", confined},
+        {"crowd", crowd}, {"follows", follows},
     };
     if (count != 4) return 2;
     file = words[2], other = words[3];

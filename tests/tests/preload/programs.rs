@@ -6,7 +6,8 @@ use std::path::Path;
 use wharf_fuse::Transport;
 use wharf_tests::cases;
 
-use crate::fixture::{Driver, Mounted, TRANSPORTS};
+use crate::fixture::{Driver, TRANSPORTS};
+use crate::served::{Served, settle};
 use crate::{Report, command, library, same};
 
 /// A tree of text and one long file, and a database.
@@ -40,7 +41,7 @@ enum Reads {
     Otherwise,
 }
 
-const PROGRAMS: [(&str, Reads, &[&str]); 15] = [
+const PROGRAMS: [(&str, Reads, &[&str]); 16] = [
     ("cat", Reads::Itself, &["long.txt"]),
     ("grep", Reads::Itself, &["-c", "needle", "long.txt"]),
     ("grep", Reads::Itself, &["-rc", "needle", "tree", "--include=*.txt"]),
@@ -59,6 +60,8 @@ const PROGRAMS: [(&str, Reads, &[&str]); 15] = [
         &["-readonly", "made.db", "select count(*), sum(n), max(s) from t where s like '%A%'"],
     ),
     ("python3", Reads::Itself, &["-c", PYTHON]),
+    // There is no room for descriptors out of its way.
+    ("sh", Reads::Otherwise, &["-c", "ulimit -n 200; cat long.txt; ulimit -n"]),
     (
         "sh",
         Reads::Itself,
@@ -81,16 +84,19 @@ print(sum(1 for line in open('long.txt') if 'needle' in line))
 ";
 
 fn programs_print_the_same(transport: Transport) {
-    let mounted = Mounted::new(Driver::Memory, transport);
-    plant(mounted.path());
-    fs::copy(mounted.path().join("long.txt"), mounted.path().join("long.txt.copy")).expect("a copy");
+    let served = Served::new(Driver::Memory, transport);
+    plant(served.path());
+    fs::copy(served.path().join("long.txt"), served.path().join("long.txt.copy")).expect("a copy");
+    for file in ["long.txt", "long.txt.copy", "made.db", "tree/0/file.txt", "tree/3/file.txt"] {
+        settle(&served.path().join(file));
+    }
     for (program, reads, arguments) in PROGRAMS {
-        let report = same(|| command(program, arguments, mounted.path()));
+        let report = same(|| command(program, arguments, served.path()));
         if reads == Reads::Itself {
             assert!(report.reads > 0, "{program} {arguments:?}: {report:?}");
         }
     }
-    mounted.end();
+    served.end();
 }
 
 #[test]
@@ -105,18 +111,18 @@ fn programs_print_the_same_over_uring() {
 
 #[test]
 fn git_is_content() {
-    let mounted = Mounted::new(Driver::Memory, Transport::Dev);
-    plant(mounted.path());
+    let served = Served::new(Driver::Memory, Transport::Dev);
+    plant(served.path());
     let script = "git init -q . && git add . && git -c user.name=a -c user.email=a@b commit -qm one && git gc -q && \
                   git fsck --full && git status --short && git log --stat | tail -3 && rm -rf .git";
-    same(|| command("sh", &["-c", script], mounted.path()));
-    mounted.end();
+    same(|| command("sh", &["-c", script], served.path()));
+    served.end();
 }
 
 #[test]
 fn cases_hold_under_the_library() {
     for transport in TRANSPORTS {
-        let mounted = Mounted::new(Driver::Memory, transport);
+        let served = Served::new(Driver::Memory, transport);
         let room = tempfile::tempdir().expect("a directory");
         let report = room.path().join("report");
         let environment = [
@@ -124,9 +130,9 @@ fn cases_hold_under_the_library() {
             ("WHARF_RUN_EAGER", "1".into()),
             ("WHARF_RUN_REPORT", report.clone().into_os_string()),
         ];
-        cases::run_under(mounted.path(), Driver::Memory.offers(), &environment).expect_clean();
+        cases::run_under(served.path(), Driver::Memory.offers(), &environment).expect_clean();
         let report = Report::read(&report);
         assert!(report.reads > 0, "{report:?}");
-        mounted.end();
+        served.end();
     }
 }
