@@ -50,7 +50,16 @@ const UNSAFE: [(&str, &str, &[&str]); 8] = [
     (
         "wharf-mem",
         "",
-        &["copy.rs", "mapping.rs", "opaque.rs", "payload.rs", "section/pinned.rs", "window.rs", "words.rs"],
+        &[
+            "copy.rs",
+            "home.rs",
+            "mapping.rs",
+            "opaque.rs",
+            "payload.rs",
+            "section/pinned.rs",
+            "window.rs",
+            "words.rs",
+        ],
     ),
     ("wharf", "#![forbid(unsafe_code)]", &[]),
     ("wharf-queue", "#![deny(unsafe_code)]", &["io_ring.rs"]),

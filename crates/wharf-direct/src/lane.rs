@@ -133,15 +133,14 @@ impl HostLane {
     }
 
     /// Answers a slot, if an answer is owed.
-    pub(crate) fn answer(&mut self, slot: usize, answer: Answer) -> bool {
-        let Some(taken) = self.taken[slot].take() else { return false };
+    pub(crate) fn answer(&mut self, slot: usize, answer: Answer) {
+        let Some(taken) = self.taken[slot].take() else { return };
         let [first, second] = answer.encode();
         let span = match self.spans[slot] {
             Span::Free(number, _) | Span::InUse(number) => number.into(),
             Span::None => 0,
         };
         self.channel.answer(taken, [first, second, span, 0, 0, 0, 0]);
-        true
     }
 }
 

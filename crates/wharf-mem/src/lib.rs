@@ -17,6 +17,7 @@
 //!
 //! - [`Pinned`] is a range of it that a client looks at where it is, held by one of its [`Pins`].
 //! - [`Channels`] carry requests and answers: a [`ClientChannel`] at one end, a [`HostChannel`] at the other.
+//! - [`Home`] tells a process from its forks, which have to make connections of their own.
 //! - [`Arena`] has the bytes of answers that travel once, [`Inbox`] those that a client sends.
 //!
 //! All unsafe code of lending and sharing is here, argued next to the lines that make it true. No reference is
@@ -26,6 +27,8 @@ mod arena;
 mod channel;
 mod copy;
 mod futex;
+#[cfg(not(loom))]
+mod home;
 mod mapping;
 mod opaque;
 mod payload;
@@ -39,10 +42,12 @@ mod words;
 
 pub use arena::{Arena, ArenaReader, Inbox, InboxWriter};
 pub use channel::{
-    BODY_WORDS, Channels, ClientChannel, HostChannel, Pending, SLOTS, Sleep, Slot, Taken, TakenRequest,
-    Waited, ring_own,
+    BODY_WORDS, CHANNELS_MAX, Channels, ClientChannel, HostChannel, Pending, SLOTS, Sleep, Slot, Taken,
+    TakenRequest, Waited, ring_own,
 };
 pub use copy::copy_streams;
+#[cfg(not(loom))]
+pub use home::Home;
 pub use mapping::{Access, Mapping};
 pub use payload::{Lease, Payload};
 pub use pins::{PINS_MAX, PinTable, Pins};

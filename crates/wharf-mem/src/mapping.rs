@@ -79,6 +79,16 @@ impl Mapping {
         Ok(unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxDontFork) }?)
     }
 
+    /// Has processes that this one forks find zeros here. For anonymous memory.
+    ///
+    /// # Errors
+    /// What madvise(2) says.
+    #[cfg(not(loom))]
+    pub(crate) fn wipe_in_children(&self) -> io::Result<()> {
+        // SAFETY: the range is ours, and what is advised concerns children only: nothing here changes.
+        Ok(unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxWipeOnFork) }?)
+    }
+
     /// The first byte. Valid for [`len`](Self::len) bytes as long as the mapping lives.
     pub fn start(&self) -> NonNull<u8> {
         self.start

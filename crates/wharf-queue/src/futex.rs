@@ -12,4 +12,6 @@ pub struct Futex {
     pub address: *const AtomicU32,
     /// What it says while there is nothing to do.
     pub value: u32,
+    /// Only this process knows it, and rings it so.
+    pub own: bool,
 }

@@ -107,11 +107,12 @@ impl IoRing {
             return self.submit_and_wait(Some(Duration::from_millis(1)));
         }
         const SIZE_U32: u32 = 2;
+        const PRIVATE: u32 = 128;
         let watched = futexes.iter().take(FUTEXES_MAX);
         let waits: Vec<FutexWaitV> = watched
             .map(|futex| {
                 let wait = FutexWaitV::new().uaddr(futex.address as u64).val(futex.value.into());
-                wait.flags(SIZE_U32)
+                wait.flags(if futex.own { SIZE_U32 | PRIVATE } else { SIZE_U32 })
             })
             .collect();
         let watch = opcode::FutexWaitV::new(waits.as_ptr(), waits.len() as u32).build().user_data(WATCH);

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
-use rustix::process::{Pid, getpid};
 use rustix::thread::sched_getcpu;
 use rustix::time::{ClockId, clock_gettime};
-use wharf_mem::{HandedOut, Pending, Pins, SectionReader, Slot, Waited};
+use wharf_mem::{HandedOut, Home, Pending, Pins, SectionReader, Slot, Waited};
 
 use crate::lane::{Answered, ClientLane, DESCRIPTORS, WAIT, of_host};
 use crate::layout::{Ask, Message, Opened, Secret, Welcome};
@@ -36,7 +35,7 @@ pub(super) struct Connection {
     pins: Pins,
     whole: bool,
     /// The process that it belongs to: a child has to make its own.
-    process: Pid,
+    home: Home,
     lost: AtomicBool,
     /// When the socket was looked at last, in milliseconds.
     looked: AtomicU64,
@@ -96,7 +95,8 @@ impl Connection {
         // Those that are kept are not to be among the program's own.
         let (lanes, pins) = of_host(channels as usize, files.map(moved_away))?;
         let (lost, looked) = (AtomicBool::new(false), AtomicU64::new(now_ms()));
-        Ok(Connection { socket: Mutex::new(socket), lanes, pins, whole, process: getpid(), lost, looked })
+        let (socket, home) = (Mutex::new(socket), Home::here()?);
+        Ok(Connection { socket, lanes, pins, whole, home, lost, looked })
     }
 
     /// Whether nodes may be named without tickets.
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     fn is_ours(&self) -> bool {
-        self.process == getpid()
+        self.home.is_here()
     }
 
     /// Whether the host is known to have gone.

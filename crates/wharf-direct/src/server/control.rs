@@ -24,7 +24,7 @@ use super::handles::Open;
 use super::host::{Client, Host, Mail};
 
 /// Clients that a queue can wait for at a time, beside what else rings it.
-const CLIENTS_MAX: usize = wharf_mem::Sleep::WORDS_MAX - 1;
+const CLIENTS_MAX: usize = wharf_mem::CHANNELS_MAX;
 
 /// Bytes on their way to one client: the kernel makes some messages of them. Who asks on without having heard what was
 /// answered is hung up, before the descriptors on their way to it are all that this process may have there.

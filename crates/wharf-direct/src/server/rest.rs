@@ -39,24 +39,22 @@ impl Rest {
         self.io.turn(host);
     }
 
-    /// Sleeps until something is to be done, unless `is_idle`, which is asked after all who might ring know that
-    /// they have to, says that there is something already.
+    /// Rings the clients that were answered, and sleeps until something is to be done; unless `is_idle`, which is asked
+    /// after all who might ring know that they have to, says that there is something already.
     pub(super) fn sleep<'a>(
         &mut self,
-        channels: impl Iterator<Item = &'a HostChannel>,
+        channels: impl Iterator<Item = &'a HostChannel> + Clone,
         is_idle: impl FnOnce() -> bool,
         at_most: Option<Duration>,
     ) {
         let rung = self.bell.load(Ordering::SeqCst);
-        let Some(sleep) = Sleep::begin(channels) else { return };
-        if !is_idle() {
-            return;
-        }
+        channels.clone().for_each(HostChannel::ring);
+        let Some(sleep) = Sleep::begin(channels).filter(|_| is_idle()) else { return };
         if self.io.in_flight() == 0 {
             return sleep.sleep((&self.bell, rung), at_most);
         }
-        let own = Futex { address: Arc::as_ptr(&self.bell), value: rung };
-        let words = sleep.words().map(|(word, value)| Futex { address: word, value });
+        let own = Futex { address: Arc::as_ptr(&self.bell), value: rung, own: true };
+        let words = sleep.words().map(|(word, value)| Futex { address: word, value, own: false });
         let words: Vec<Futex> = std::iter::once(own).chain(words).collect();
         self.io.wait(&words, at_most);
     }

@@ -7,8 +7,8 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::words::Words;
 
 use super::{
-    ALIVE, ANSWERS, BELL, BODY_WORDS, HOST_CPU, HOST_SLEEPS, REQUESTS, SLEEPERS, SLOTS, SUBMITTED, ones,
-    place,
+    ALIVE, ANSWERS, BELL, BODY_WORDS, HOST_CPU, HOST_SLEEPS, REQUESTS, SLEEPERS, SLOT_BELLS, SLOTS,
+    SUBMITTED, ones, place,
 };
 
 /// How long to look for an answer before sleeping, where the host runs on another CPU.
@@ -27,6 +27,8 @@ pub struct ClientChannel {
     abandoned: AtomicU64,
     /// Somebody frees abandoned slots just now. No lock: a signal handler may be here too.
     reclaiming: AtomicBool,
+    /// The last sleep of the host's that was rung for. Others need not ring for it again.
+    rung: AtomicU64,
     generations: [AtomicU32; SLOTS],
 }
 
@@ -76,6 +78,7 @@ impl ClientChannel {
             free: AtomicU64::new(u64::MAX >> (64 - SLOTS)),
             abandoned: AtomicU64::new(0),
             reclaiming: AtomicBool::new(false),
+            rung: AtomicU64::new(0),
             generations: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
@@ -126,9 +129,13 @@ impl ClientChannel {
     pub fn ring(&self) {
         // What was submitted, before whether the host sleeps.
         fence(Ordering::SeqCst);
-        if self.answers.word(HOST_SLEEPS).load(Ordering::Relaxed) != 0 {
-            self.requests.half(BELL).fetch_add(1, Ordering::Release);
-            futex::wake(self.requests.half(BELL));
+        let sleep = self.answers.word(HOST_SLEEPS).load(Ordering::Relaxed);
+        if sleep != 0 && self.rung.load(Ordering::Relaxed) != sleep {
+            let bell = self.requests.half(BELL);
+            bell.store(sleep as u32, Ordering::Release);
+            futex::wake(bell);
+            // Not before: who finds this relies on the host being awake.
+            self.rung.store(sleep, Ordering::Release);
         }
     }
 
@@ -167,8 +174,10 @@ impl ClientChannel {
 
     /// Sleeps until one of the answers is there or the time is over.
     pub fn wait_any(&self, pending: &[Pending], time: Duration) -> Waited {
-        let begun = Instant::now();
         let mut spins = self.host_is_elsewhere();
+        // From the end of the first sleep on: most end with the answer, and never need a clock.
+        let mut since: Option<Instant> = None;
+        let (mut slept, mut over) = (false, false);
         loop {
             if pending.iter().any(|pending| self.is_answered(pending)) {
                 return Waited::Answered;
@@ -176,27 +185,46 @@ impl ClientChannel {
             if !self.is_alive() {
                 return Waited::Gone;
             }
+            if over {
+                return Waited::TimedOut;
+            }
             if std::mem::take(&mut spins) && self.spin(pending, SPIN.min(time)) {
                 return Waited::Answered;
             }
-            let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
-                return Waited::TimedOut;
+            let left = if slept {
+                time.saturating_sub(since.get_or_insert_with(Instant::now).elapsed())
+            } else {
+                time
             };
-            let bits = pending.iter().fold(0, |bits, pending| bits | 1 << pending.slot);
-            if self.may_sleep(pending, bits) {
-                match pending {
-                    [one] => futex::wait(self.answer(one), one.generation.wrapping_sub(1), Some(left)),
-                    many => {
-                        let words: Vec<_> = many
-                            .iter()
-                            .map(|one| (self.answer(one), one.generation.wrapping_sub(1)))
-                            .collect();
-                        futex::wait_any(&words, Some(left));
-                    }
-                }
-            }
-            self.requests.word(SLEEPERS).fetch_and(!bits, Ordering::Relaxed);
+            over = left.is_zero() || self.sleep(pending, left);
+            slept = true;
         }
+    }
+
+    /// Sleeps once, unless there is no need any more. True if that took all the time.
+    fn sleep(&self, pending: &[Pending], time: Duration) -> bool {
+        let bits = pending.iter().fold(0, |bits, pending| bits | 1 << pending.slot);
+        let bell = |pending: &Pending| {
+            let bell = self.bell(pending);
+            (bell, bell.load(Ordering::Acquire))
+        };
+        let over = match pending {
+            [one] => {
+                let (bell, value) = bell(one);
+                self.may_sleep(pending, bits) && futex::wait(bell, value, Some(time))
+            }
+            many => {
+                let bells: Vec<_> = many.iter().map(bell).collect();
+                self.may_sleep(pending, bits) && futex::wait_any(None, bells.iter().copied(), Some(time))
+            }
+        };
+        self.requests.word(SLEEPERS).fetch_and(!bits, Ordering::Relaxed);
+        over
+    }
+
+    /// What one sleeps on for this answer, in a state that was looked at before [`may_sleep`](Self::may_sleep).
+    pub(super) fn bell(&self, pending: &Pending) -> &AtomicU32 {
+        self.requests.half(SLOT_BELLS + pending.index())
     }
 
     /// Says that somebody is about to sleep for these slots. False if there is no need any more.
@@ -238,10 +266,6 @@ impl ClientChannel {
             }
         }
         false
-    }
-
-    fn answer(&self, pending: &Pending) -> &AtomicU32 {
-        self.answers.half(place(ANSWERS, pending.index()))
     }
 
     /// Frees the abandoned slots that have been answered meanwhile. True if there is one.

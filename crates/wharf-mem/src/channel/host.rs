@@ -4,6 +4,8 @@
 //! host must remember is kept here, never read back. The worst that a client can do is to wake the host for
 //! nothing, or to spoil its own requests.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::futex;
@@ -11,8 +13,8 @@ use crate::sync::{AtomicU32, Ordering, fence};
 use crate::words::Words;
 
 use super::{
-    ALIVE, ANSWERS, BELL, BODY_WORDS, HOST_CPU, HOST_SLEEPS, REQUESTS, SLEEPERS, SLOTS, SUBMITTED, ones,
-    place,
+    ALIVE, ANSWERS, BELL, BODY_WORDS, HOST_CPU, HOST_SLEEPS, REQUESTS, SLEEPERS, SLOT_BELLS, SLOTS,
+    SUBMITTED, ones, place,
 };
 
 /// The host's end of a channel.
@@ -23,7 +25,11 @@ pub struct HostChannel {
     /// Slots whose requests were taken and not answered yet.
     busy: u64,
     /// Slots that were answered since the client was rung.
-    answered: u64,
+    answered: Cell<u64>,
+    /// Sleeps that were announced, which is the number of the last.
+    sleeps: Cell<u32>,
+    /// What the bell said when that was announced.
+    rung: Cell<u32>,
 }
 
 /// A request that was taken. Its answer is owed.
@@ -53,7 +59,8 @@ pub struct TakenRequest {
 impl HostChannel {
     pub(super) fn new(requests: Words, answers: Words) -> HostChannel {
         answers.word(ALIVE).store(1, Ordering::Release);
-        HostChannel { requests, answers, busy: 0, answered: 0 }
+        let (answered, sleeps, rung) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        HostChannel { requests, answers, busy: 0, answered, sleeps, rung }
     }
 
     /// Tells the client which CPU the thread that serves the channel is pinned to.
@@ -104,19 +111,25 @@ impl HostChannel {
         }
         self.answers.half(at).store(taken.generation, Ordering::Release);
         self.busy &= !(1 << taken.slot);
-        self.answered |= 1 << taken.slot;
+        *self.answered.get_mut() |= 1 << taken.slot;
     }
 
     /// Wakes those who sleep for what was answered since the last time.
-    pub fn ring(&mut self) {
+    pub fn ring(&self) {
         for slot in ones(self.slept_for()) {
-            futex::wake(self.answers.half(place(ANSWERS, slot)));
+            self.ring_slot(slot);
         }
     }
 
+    fn ring_slot(&self, slot: usize) {
+        let bell = self.requests.half(SLOT_BELLS + slot);
+        bell.fetch_add(1, Ordering::Release);
+        futex::wake(bell);
+    }
+
     /// The slots that were answered since the last time and are slept for.
-    pub(super) fn slept_for(&mut self) -> u64 {
-        let answered = std::mem::take(&mut self.answered);
+    pub(super) fn slept_for(&self) -> u64 {
+        let answered = self.answered.take();
         if answered == 0 {
             return 0;
         }
@@ -131,10 +144,11 @@ impl HostChannel {
     }
 
     /// Announces that this thread is about to sleep; to be followed by [`Sleep::may_begin`] for all channels.
-    fn announce_sleep(&self) -> u32 {
-        let rung = self.requests.half(BELL).load(Ordering::Relaxed);
-        self.answers.word(HOST_SLEEPS).store(1, Ordering::Relaxed);
-        rung
+    fn announce_sleep(&self) {
+        self.rung.set(self.requests.half(BELL).load(Ordering::Relaxed));
+        // Never zero, which says that nobody sleeps.
+        self.sleeps.set(self.sleeps.get().wrapping_add(1).max(1));
+        self.answers.word(HOST_SLEEPS).store(self.sleeps.get().into(), Ordering::Relaxed);
     }
 
     fn has_submitted(&self) -> bool {
@@ -155,59 +169,53 @@ impl Drop for HostChannel {
     /// Tells the client that no answers will come.
     fn drop(&mut self) {
         self.answers.word(ALIVE).store(0, Ordering::Release);
-        for slot in 0..SLOTS {
-            let answer = self.answers.half(place(ANSWERS, slot));
-            // Another value, or who is about to sleep would not notice; never the one that somebody waits for, which is
-            // the next.
-            answer.fetch_xor(1 << 31, Ordering::Release);
-            futex::wake(answer);
-        }
+        fence(Ordering::SeqCst);
+        (0..SLOTS).for_each(|slot| self.ring_slot(slot));
     }
 }
+
+/// Channels that one thread can serve with one word of its own: all that one sleep can wait for.
+pub const CHANNELS_MAX: usize = futex::WORDS_MAX - 1;
 
 /// One sleep of a host's thread, for all its channels. While it lives the clients know that they must ring.
 #[derive(Debug)]
 #[must_use = "the clients ring until it is dropped"]
-pub struct Sleep<'a> {
-    channels: Vec<(&'a HostChannel, u32)>,
+pub struct Sleep<'a, I: Iterator<Item = &'a HostChannel> + Clone> {
+    channels: I,
+    _channels: PhantomData<&'a HostChannel>,
 }
 
-impl<'a> Sleep<'a> {
-    /// Words beside those of the channels that [`sleep`](Self::sleep) can wait for, and channels that one thread can
-    /// serve with one word of its own.
-    pub const WORDS_MAX: usize = futex::WORDS_MAX;
-
+impl<'a, I: Iterator<Item = &'a HostChannel> + Clone> Sleep<'a, I> {
     /// Announces to all these clients that the thread is about to sleep. `None` if one of them has submitted
     /// something meanwhile.
-    pub fn begin(channels: impl Iterator<Item = &'a HostChannel>) -> Option<Sleep<'a>> {
-        let channels = channels.map(|channel| (channel, channel.announce_sleep())).collect();
-        let sleep = Sleep { channels };
+    pub fn begin(channels: I) -> Option<Self> {
+        channels.clone().for_each(HostChannel::announce_sleep);
+        let sleep = Sleep { channels, _channels: PhantomData };
         // That we sleep, before what was submitted.
         fence(Ordering::SeqCst);
-        let idle = sleep.channels.iter().all(|(channel, _)| !channel.has_submitted());
+        let idle = !sleep.channels.clone().any(HostChannel::has_submitted);
         idle.then_some(sleep)
     }
 
     /// The words to sleep on, and the values that they have as long as nobody has rung.
-    pub fn words(&self) -> impl Iterator<Item = (&AtomicU32, u32)> {
-        self.channels.iter().map(|(channel, rung)| (channel.bell(), *rung))
+    pub fn words(&self) -> impl Iterator<Item = (&'a AtomicU32, u32)> + Clone + use<'a, I> {
+        self.channels.clone().map(|channel| (channel.bell(), channel.rung.get()))
     }
 
     /// Sleeps until a client rings, the word `own` is rung and has another value than given, or the time is over.
-    /// Returns for no reason at times, and at once with more than [`WORDS_MAX`](Self::WORDS_MAX) words.
+    /// Returns for no reason at times, and at once with more than [`CHANNELS_MAX`] channels.
     pub fn sleep(self, own: (&AtomicU32, u32), time: Option<Duration>) {
-        let words: Vec<_> = std::iter::once(own).chain(self.words()).collect();
-        futex::wait_any(&words, time);
+        futex::wait_any(Some(own), self.words(), time);
     }
 }
 
-impl Drop for Sleep<'_> {
+impl<'a, I: Iterator<Item = &'a HostChannel> + Clone> Drop for Sleep<'a, I> {
     fn drop(&mut self) {
-        self.channels.iter().for_each(|(channel, _)| channel.woke());
+        self.channels.clone().for_each(HostChannel::woke);
     }
 }
 
 /// Wakes a thread that sleeps in [`Sleep::sleep`] on a word of its own, after the word was given another value.
 pub fn ring_own(word: &AtomicU32) {
-    futex::wake(word);
+    futex::wake_own(word);
 }

@@ -20,7 +20,7 @@ mod client;
 mod host;
 
 pub use client::{ClientChannel, Pending, Slot, Waited};
-pub use host::{HostChannel, Sleep, Taken, TakenRequest, ring_own};
+pub use host::{CHANNELS_MAX, HostChannel, Sleep, Taken, TakenRequest, ring_own};
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -41,7 +41,7 @@ const WORDS: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
 /// Words of one request or answer: a cache line.
 const SLOT_WORDS: usize = 8;
 /// Words before those of the slots: as many, so that each half has a page. (A model has no lines and no pages.)
-const HEADER_WORDS: usize = if cfg!(loom) { 4 } else { 512 };
+const HEADER_WORDS: usize = if cfg!(loom) { 5 } else { 512 };
 /// Words of a pair of cache lines, which is what processors fetch at a time.
 const PAIR: usize = if cfg!(loom) { 1 } else { 16 };
 const _: () = assert!(cfg!(loom) || CHANNEL_BYTES == 8192);
@@ -52,12 +52,16 @@ const _: () = assert!(cfg!(loom) || CHANNEL_BYTES == 8192);
 const SUBMITTED: usize = 0;
 /// Of the requests: a bit for each slot whose answer somebody sleeps for.
 const SLEEPERS: usize = PAIR;
-/// Of the requests: what the host sleeps on (by half).
+/// Of the requests: what the host sleeps on (by half): the number of the last sleep that was ended by ringing.
 const BELL: usize = 2 * PAIR;
+/// Of the requests: for each slot what its client sleeps on (by half). Here and not among the answers, although it
+/// is the host that changes it: of a word that may not be written the kernel finds out slowly what it is.
+const SLOT_BELLS: usize = 3 * PAIR;
+const _: () = assert!(SLOT_BELLS + SLOTS <= HEADER_WORDS);
 /// Of the requests: word 0 of each has the generation, the others are the body.
 const REQUESTS: usize = HEADER_WORDS;
 
-/// Of the answers: whether the host sleeps.
+/// Of the answers: which of its sleeps the host is in; 0 while it is awake.
 const HOST_SLEEPS: usize = 0;
 /// Of the answers: the CPU of the host's thread, plus one; 0 if it has none of its own.
 const HOST_CPU: usize = PAIR;

@@ -6,6 +6,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
+use crate::sync::Ordering;
 
 fn ends() -> (HostChannel, Arc<ClientChannel>) {
     let (requests, answers) = (Words::boxed(WORDS), Words::boxed(WORDS));
@@ -47,7 +48,7 @@ fn a_request_is_taken_whole_or_the_sleeper_is_rung() {
         if let Some(before) = rung_before
             && taken == 0
         {
-            let now = host.bell().load(crate::sync::Ordering::Relaxed);
+            let now = host.bell().load(Ordering::Relaxed);
             assert_ne!(now, before, "asleep, and nobody rang");
         }
         taken |= host.take().expect("an honest client");
@@ -55,6 +56,52 @@ fn a_request_is_taken_whole_or_the_sleeper_is_rung() {
         assert_eq!(request.body, [5; BODY_WORDS]);
         host.answer(request.taken, [6; BODY_WORDS]);
         assert_eq!(client.finish(pending).expect("answered").1, [6; BODY_WORDS]);
+    });
+}
+
+#[test]
+fn a_sleep_that_was_rung_for_is_no_other_sleep() {
+    check(|| {
+        let (mut host, client) = ends();
+        let submitter = |client: Arc<ClientChannel>| {
+            move || {
+                let slot = client.claim().expect("all are free");
+                let pending = client.submit(slot, [5; BODY_WORDS]);
+                client.ring();
+                pending
+            }
+        };
+        // Both may find the host in one sleep, or each in another.
+        let other = thread::spawn(submitter(client.clone()));
+        drop(Sleep::begin(std::iter::once(&host)));
+        let mut taken = host.take().expect("an honest client");
+        let rung_before = Sleep::begin(std::iter::once(&host)).map(|sleep| {
+            let before: Vec<u32> = sleep.words().map(|(_, value)| value).collect();
+            std::mem::forget(sleep);
+            before[0]
+        });
+        let mine = submitter(client.clone())();
+        let theirs = other.join().expect("no panic");
+        let now = host.bell().load(Ordering::Relaxed);
+        let left = host.take().expect("an honest client");
+        assert!(left == 0 || rung_before != Some(now), "asleep, and nobody rang");
+        taken |= left;
+        assert_eq!(taken, 0b11);
+        drop((mine, theirs));
+    });
+}
+
+#[test]
+fn a_host_that_goes_wakes_who_sleeps() {
+    check(|| {
+        let (host, client) = ends();
+        let pending = client.submit(client.claim().expect("all are free"), [5; BODY_WORDS]);
+        let going = thread::spawn(move || drop(host));
+        let before = client.bell(&pending).load(Ordering::Acquire);
+        let sleeps = client.may_sleep(std::slice::from_ref(&pending), 1);
+        going.join().expect("no panic");
+        let now = client.bell(&pending).load(Ordering::Relaxed);
+        assert!(!sleeps || now != before, "asleep, and nobody rang");
     });
 }
 
@@ -67,12 +114,15 @@ fn an_answer_is_seen_whole_or_the_sleeper_is_rung() {
         let request = host.request(0).expect("submitted");
         let answerer = thread::spawn(move || {
             host.answer(request.taken, [6; BODY_WORDS]);
-            (host.slept_for(), host)
+            host.ring();
+            host
         });
         let early = client.is_answered(&pending);
+        let before = client.bell(&pending).load(Ordering::Acquire);
         let sleeps = !early && client.may_sleep(std::slice::from_ref(&pending), 1);
-        let (rung, _host) = answerer.join().expect("no panic");
-        assert!(!sleeps || rung == 1, "asleep, and nobody rings");
+        let _host = answerer.join().expect("no panic");
+        let now = client.bell(&pending).load(Ordering::Relaxed);
+        assert!(!sleeps || now != before, "asleep, and nobody rang");
         let (_, body) = client.finish(pending).expect("answered");
         assert_eq!(body, [6; BODY_WORDS]);
     });

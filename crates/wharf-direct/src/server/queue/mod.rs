@@ -32,8 +32,6 @@ struct Seat {
     asks: [Ask; SLOTS],
     /// Patterns of listings under way.
     patterns: Vec<(usize, Vec<u8>)>,
-    /// Something was answered in this turn.
-    answered: bool,
 }
 
 /// What an operation is for.
@@ -96,13 +94,11 @@ impl Server {
         let mut ended = Vec::new();
         loop {
             self.queue.take_wakes();
-            let mut busy = self.read_mail();
-            busy |= self.take_requests();
+            self.read_mail();
+            self.take_requests();
             self.queue.advance(&mut |completion| ended.push(completion));
-            busy |= !ended.is_empty();
             ended.drain(..).for_each(|completion| self.finish(completion));
             self.rest.turn(&self.io);
-            self.ring_clients();
             let phase = self.host.ending.phase();
             if phase > Phase::Serve {
                 let over =
@@ -116,16 +112,13 @@ impl Server {
             if idle && self.host.empty.load(Ordering::SeqCst) {
                 break;
             }
-            if !busy {
-                self.sleep();
-            }
+            self.sleep();
         }
     }
 
-    fn read_mail(&mut self) -> bool {
+    fn read_mail(&mut self) {
         let mut mail = std::mem::take(&mut self.mail);
         self.host.queues[self.number].take(&mut mail);
-        let any = !mail.is_empty();
         for mail in mail.drain(..) {
             match mail {
                 Mail::Join(client) => self.join(client),
@@ -136,13 +129,11 @@ impl Server {
             }
         }
         self.mail = mail;
-        any
     }
 
     fn join(&mut self, client: Arc<Client>) {
         let Some(lane) = client.memory.lane(self.number) else { return };
-        let (asks, patterns, answered) = ([Ask::Ping; SLOTS], Vec::new(), false);
-        self.seats.push(Seat { client, lane, asks, patterns, answered });
+        self.seats.push(Seat { client, lane, asks: [Ask::Ping; SLOTS], patterns: Vec::new() });
     }
 
     /// Operations under way end by themselves; their answers find nobody.
@@ -151,8 +142,7 @@ impl Server {
     }
 
     /// Takes what clients have asked, of each as much as its channel has slots.
-    fn take_requests(&mut self) -> bool {
-        let mut any = false;
+    fn take_requests(&mut self) {
         let mut at = 0;
         while at < self.seats.len() {
             let seat = &mut self.seats[at];
@@ -165,7 +155,6 @@ impl Server {
                 self.seats.swap_remove(at);
                 continue;
             };
-            any |= bits != 0;
             while bits != 0 {
                 let slot = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
@@ -173,7 +162,6 @@ impl Server {
             }
             at += 1;
         }
-        any
     }
 
     fn take(&mut self, at: usize, slot: usize) {
@@ -207,19 +195,12 @@ impl Server {
     /// Answers a slot. Once: what comes a second time, or for somebody who has gone, is dropped.
     fn answer(&mut self, client: u64, slot: usize, answer: Answer) {
         if let Some(seat) = self.seat(client) {
-            seat.answered |= seat.lane.answer(slot, answer);
+            seat.lane.answer(slot, answer);
         }
     }
 
-    /// One ring for all that was answered in this turn, and none for who is awake.
-    fn ring_clients(&mut self) {
-        for seat in self.seats.iter_mut().filter(|seat| seat.answered) {
-            seat.answered = false;
-            seat.lane.channel.ring();
-        }
-    }
-
-    /// Waits for a client, a waker, mail or I/O, unless there is something already.
+    /// Rings for all that was answered in this turn, who is awake is spared it, and waits for a client, a waker, mail or
+    /// I/O, unless there is something already.
     fn sleep(&mut self) {
         let spare = self.queue.spare() > 0;
         let idle = Duration::from_millis(self.host.session.limits().slot_idle_ms.into());
