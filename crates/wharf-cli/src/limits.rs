@@ -34,7 +34,7 @@ macro_rules! field {
 }
 
 /// All of them.
-pub(crate) const FIELDS: [Field; 13] = [
+pub(crate) const FIELDS: [Field; 14] = [
     field!(requests_max, Number, at least 1),
     field!(slots_kept, Number, at least 0),
     field!(slot_idle_ms, Number, at least 0),
@@ -46,6 +46,7 @@ pub(crate) const FIELDS: [Field; 13] = [
     field!(notices_max, Number, at least 1),
     field!(clients_max, Number, at least 0),
     field!(sections_bytes_max, Bytes, at least 0),
+    field!(pins_wait_ms, Number, at least 0),
     field!(drain_ms, Number, at least 0),
     field!(cancel_ms, Number, at least 0),
 ];
@@ -130,6 +131,7 @@ mod tests {
             notices_max: _,
             clients_max: _,
             sections_bytes_max: _,
+            pins_wait_ms: _,
             drain_ms: _,
             cancel_ms: _,
         } = Limits::default();

@@ -33,6 +33,9 @@ pub struct Limits {
     pub clients_max: u32,
     /// Bytes that the direct path keeps in sections, for all files together. What was there longest makes room.
     pub sections_bytes_max: u64,
+    /// How long what processes hold fast of sections may stand in the way of room for others. Then the one that holds
+    /// most is hung up.
+    pub pins_wait_ms: u32,
     /// How long an unmount waits for outstanding operations before it cancels them.
     pub drain_ms: u32,
     /// How long a cancelled operation may take to end before it is given up.
@@ -53,6 +56,7 @@ impl Default for Limits {
             notices_max: 4096,
             clients_max: 64,
             sections_bytes_max: 256 << 20,
+            pins_wait_ms: 10_000,
             drain_ms: 10_000,
             cancel_ms: 1_000,
         }

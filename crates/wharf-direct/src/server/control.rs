@@ -101,6 +101,7 @@ impl Control {
         if ready[0] {
             self.accept()?;
         }
+        self.hang_up_condemned();
         let late = self.host.tickets.expire(Instant::now());
         let late = late.into_iter().map(|pass| self.open(&pass)).collect();
         self.host.release(late);
@@ -259,6 +260,12 @@ impl Control {
     fn say(&mut self, at: usize, message: Message, descriptors: &[OwnedFd]) -> bool {
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         send(&self.lines[at].socket, message, &descriptors).is_ok()
+    }
+
+    fn hang_up_condemned(&mut self) {
+        let condemned = |line: &mut Line| line.client.as_ref().is_some_and(|client| client.is_condemned());
+        let lines: Vec<Line> = self.lines.extract_if(.., condemned).collect();
+        lines.into_iter().for_each(|line| self.hang_up(line));
     }
 
     fn hang_up(&self, line: Line) {

@@ -129,6 +129,8 @@ pub(super) struct Client {
     pub(super) whole: bool,
     pub(super) memory: ClientMemory,
     gone: AtomicBool,
+    /// It holds too much for too long: what it holds counts no more, and its connection ends.
+    condemned: AtomicBool,
     handles: Mutex<Handles>,
     /// Nodes that it was told of, and how often.
     nodes: Mutex<HashMap<NodeId, u64>>,
@@ -136,9 +138,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(number: u64, caller: Caller, whole: bool, memory: ClientMemory) -> Client {
-        let (gone, nodes) = (AtomicBool::new(false), Mutex::default());
+        let (gone, condemned) = (AtomicBool::new(false), AtomicBool::new(false));
+        let nodes = Mutex::default();
         let handles = Mutex::new(Handles::new(HANDLES_MAX));
-        Client { number, caller, whole, memory, gone, handles, nodes }
+        Client { number, caller, whole, memory, gone, condemned, handles, nodes }
     }
 
     pub(super) fn handles(&self) -> MutexGuard<'_, Handles> {
@@ -175,6 +178,19 @@ impl Client {
             nodes.remove(&node);
         }
         count
+    }
+
+    /// Whether it holds this block of a section, and may.
+    pub(super) fn pins(&self, section: u64, block: u64) -> bool {
+        !self.is_condemned() && self.memory.pins.holds(section, block)
+    }
+
+    pub(super) fn condemn(&self) {
+        self.condemned.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_gone(&self) -> bool {

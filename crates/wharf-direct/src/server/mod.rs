@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use wharf::session::{Doorbell as _, Serve};
@@ -119,7 +120,8 @@ impl Server {
         // Before anybody comes in who is to be told.
         host.session.watch(host.cache.clone());
         let bells = parts.iter().map(|(_, _, rest)| rest.doorbell()).collect();
-        let evictor = Evictor::start(cache_too, Around(host.clone()))?;
+        let wait = Duration::from_millis(host.session.limits().pins_wait_ms.into());
+        let evictor = Evictor::start(cache_too, Around(host.clone(), bell.clone()), wait)?;
         let control = Control::new(host.clone(), listener, bell.clone());
         let control = thread::Builder::new().name("wharf-direct".into()).spawn(move || control.run())?;
         let threads = Mutex::new(Some(Threads { evictor, control }));
@@ -195,12 +197,24 @@ impl std::fmt::Debug for Server {
 }
 
 /// What eviction asks of the rest.
-struct Around(Arc<Host>);
+struct Around(Arc<Host>, Bell);
 
 impl Surroundings for Around {
-    fn is_pinned(&self, section: u64, block: u64) -> bool {
+    fn who_pins(&self, section: u64, block: u64) -> Option<u64> {
         let clients = self.0.clients.read().unwrap_or_else(PoisonError::into_inner);
-        clients.iter().any(|client| client.memory.pins.holds(section, block))
+        clients.iter().find(|client| client.pins(section, block)).map(|client| client.number)
+    }
+
+    fn hang_up(&self, client: u64) {
+        let clients = self.0.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(client) = clients.iter().find(|known| known.number == client) else { return };
+        log::warn!(
+            "process {} holds so much of files fast that no room could be made for others; it is hung up",
+            client.caller.pid
+        );
+        client.condemn();
+        // Who listens sees to it.
+        self.1.ring();
     }
 
     fn again(&self, waiter: Waiter) {

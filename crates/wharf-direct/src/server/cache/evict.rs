@@ -1,12 +1,14 @@
 //! Making room: the blocks that have been kept longest go, in batches, on a thread of its own.
 //!
-//! A block that was asked for since it was looked at last gets a second chance.
+//! A block that was asked for since it was looked at last gets a second chance. One that a client holds fast stays; but
+//! when pins have stood in the way of room for too long, who holds most is hung up, and the next, until there is room.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use wharf_mem::BLOCK_BYTES;
 
@@ -73,8 +75,11 @@ impl Clock {
 
 /// What eviction has to ask others about.
 pub(in super::super) trait Surroundings: Send + 'static {
-    /// Whether a client looks at this block of the section with this number.
-    fn is_pinned(&self, section: u64, block: u64) -> bool;
+    /// The number of a client that looks at this block of the section with this number, or says so.
+    fn who_pins(&self, section: u64, block: u64) -> Option<u64>;
+
+    /// Has a client hung up. Its pins count no more from now on.
+    fn hang_up(&self, client: u64);
 
     /// Has a read planned again.
     fn again(&self, waiter: Waiter);
@@ -88,12 +93,24 @@ pub(in super::super) struct Evictor {
 }
 
 impl Evictor {
-    pub(in super::super) fn start(cache: Arc<Cache>, around: impl Surroundings) -> io::Result<Evictor> {
+    /// Pins may stand in the way of room for `pins_wait`.
+    pub(in super::super) fn start(
+        cache: Arc<Cache>,
+        around: impl Surroundings,
+        pins_wait: Duration,
+    ) -> io::Result<Evictor> {
         let shared = cache.clone();
+        let mut patience = Patience { limit: pins_wait, held: None };
         let thread = thread::Builder::new().name("wharf-evict".into()).spawn(move || {
             while let Some(discarded) = shared.room.clock.wait() {
                 discarded.into_iter().for_each(|(section, blocks)| shared.destroy(&section, blocks));
-                shared.make_room(&around);
+                let mut holders = shared.make_room(&around);
+                while patience.is_over(!holders.is_empty(), Instant::now())
+                    && let Some((client, _)) = holders.into_iter().max_by_key(|(_, blocks)| *blocks)
+                {
+                    around.hang_up(client);
+                    holders = shared.make_room(&around);
+                }
             }
         })?;
         Ok(Evictor { cache, thread: Some(thread) })
@@ -109,6 +126,23 @@ impl Drop for Evictor {
     }
 }
 
+/// For how long pins have stood in the way.
+struct Patience {
+    limit: Duration,
+    /// Since when, and when that was seen last.
+    held: Option<(Instant, Instant)>,
+}
+
+impl Patience {
+    fn is_over(&mut self, is_held: bool, now: Instant) -> bool {
+        let (since, seen) = self.held.unwrap_or((now, now));
+        // If nobody wanted room for so long, it is another time.
+        let since = if now.duration_since(seen) > self.limit { now } else { since };
+        self.held = is_held.then_some((since, now));
+        is_held && now.duration_since(since) >= self.limit
+    }
+}
+
 impl Cache {
     /// Gives the memory of a section back that clients may still have mapped.
     fn destroy(&self, Kept { section, .. }: &Kept, blocks: u64) {
@@ -117,9 +151,11 @@ impl Cache {
         self.room.give_section();
     }
 
-    fn make_room(&self, around: &impl Surroundings) {
+    /// Returns how many blocks each client held, if room could not be made for them.
+    fn make_room(&self, around: &impl Surroundings) -> HashMap<u64, u64> {
+        let mut holders = HashMap::new();
         if self.room.bytes.load(Ordering::Relaxed) <= self.room.high() {
-            return;
+            return holders;
         }
         // Each block is looked at twice at the most: those that get a second chance come around once more.
         let mut left = 2 * locked(&self.room.clock.state).blocks.len();
@@ -136,13 +172,23 @@ impl Cache {
                 }
             }
             for (file, blocks) in by_file.into_values() {
-                self.evict(&file, blocks, around);
+                self.evict(&file, blocks, around, &mut holders);
             }
         }
         self.tidy();
+        if self.room.bytes.load(Ordering::Relaxed) <= self.room.low() {
+            holders.clear();
+        }
+        holders
     }
 
-    fn evict(&self, file: &Arc<File>, mut blocks: Vec<u64>, around: &impl Surroundings) {
+    fn evict(
+        &self,
+        file: &Arc<File>,
+        mut blocks: Vec<u64>,
+        around: &impl Surroundings,
+        holders: &mut HashMap<u64, u64>,
+    ) {
         blocks.sort_unstable();
         let asked: HashSet<u64> = blocks.iter().copied().collect();
         let Some(going) = file.begin_evict(&blocks) else { return };
@@ -152,11 +198,12 @@ impl Cache {
         for run in going.blocks.chunk_by(|a, b| a + 1 == *b) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             section.evict(*first..last + 1, |block| {
-                let pinned = around.is_pinned(*number, block);
-                if pinned {
+                let holder = around.who_pins(*number, block);
+                if let Some(client) = holder {
                     kept.insert(block);
+                    *holders.entry(client).or_default() += 1;
                 }
-                pinned
+                holder.is_some()
             });
         }
         // What is pinned or on its way comes around again.

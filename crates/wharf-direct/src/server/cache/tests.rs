@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use wharf::session::Watch as _;
@@ -7,11 +8,35 @@ use wharf_mem::BLOCK_BYTES;
 use super::evict::Surroundings;
 use super::{Began, Cache, Evictor, File, Plan, Waiter};
 
+/// For how long pins may stand in the way.
+const WAIT: Duration = Duration::from_millis(100);
+
 struct Nobody;
 
 impl Surroundings for Nobody {
-    fn is_pinned(&self, _: u64, _: u64) -> bool {
-        false
+    fn who_pins(&self, _: u64, _: u64) -> Option<u64> {
+        None
+    }
+
+    fn hang_up(&self, client: u64) {
+        panic!("client {client} holds nothing");
+    }
+
+    fn again(&self, _: Waiter) {}
+}
+
+/// One client says that it holds everything, another holds the first block.
+struct Greedy(Arc<AtomicBool>);
+
+impl Surroundings for Greedy {
+    fn who_pins(&self, _: u64, block: u64) -> Option<u64> {
+        let greedy = (!self.0.load(SeqCst)).then_some(9);
+        if block == 0 { Some(1) } else { greedy }
+    }
+
+    fn hang_up(&self, client: u64) {
+        assert_eq!(client, 9, "the one that holds most");
+        self.0.store(true, SeqCst);
     }
 
     fn again(&self, _: Waiter) {}
@@ -107,7 +132,7 @@ fn what_began_before_a_change_is_thrown_away() {
 #[test]
 fn the_budget_holds_and_what_is_used_stays_longest() {
     let cache = Cache::new(64 * BLOCK_BYTES);
-    let _evictor = Evictor::start(cache.clone(), Nobody).unwrap();
+    let _evictor = Evictor::start(cache.clone(), Nobody, WAIT).unwrap();
     let file = cache.open(7);
     let size = 1000 * BLOCK_BYTES;
     let mut kept = 0;
@@ -130,10 +155,38 @@ fn the_budget_holds_and_what_is_used_stays_longest() {
     assert_eq!(kept, 300);
 }
 
+/// Asks for a block until it is kept, or there is no room for it.
+fn ask(file: &Arc<File>, block: u64) -> bool {
+    for _ in 0..3 {
+        match plan(file, block) {
+            Plan::Measure(began) => _ = file.measured(began, Some(1000 * BLOCK_BYTES)),
+            Plan::Fill(began) => _ = filled(file, began, Some(&[1; 65_536])),
+            Plan::InSection => return true,
+            Plan::Plain | Plan::Wait => {}
+        }
+    }
+    false
+}
+
+#[test]
+fn who_holds_everything_for_too_long_is_hung_up_and_who_holds_little_is_not() {
+    let cache = Cache::new(64 * BLOCK_BYTES);
+    let hung_up = Arc::new(AtomicBool::new(false));
+    let _evictor = Evictor::start(cache.clone(), Greedy(hung_up.clone()), WAIT).unwrap();
+    let file = cache.open(7);
+    let began = Instant::now();
+    for block in 0..300 {
+        until("room is made", || ask(&file, block));
+        assert!(block < 64 || hung_up.load(SeqCst), "block {block}: everything is held");
+    }
+    assert!(began.elapsed() >= WAIT, "it had its time");
+    until("what the other holds is there", || plan(&file, 0) == Plan::InSection);
+}
+
 #[test]
 fn what_nobody_needs_is_forgotten() {
     let cache = Cache::new(1 << 20);
-    let evictor = Evictor::start(cache.clone(), Nobody).unwrap();
+    let evictor = Evictor::start(cache.clone(), Nobody, WAIT).unwrap();
     let (one, two) = (cache.open(1), cache.open(2));
     keep(&two, 200_000, 0);
     cache.close(&one);

@@ -122,3 +122,46 @@ fn who_asks_and_does_not_listen_is_hung_up() {
     }
     assert!((1..64).contains(&unheard), "{unheard} answers were on their way");
 }
+
+#[test]
+fn who_holds_everything_is_hung_up_and_others_get_their_room() {
+    let bytes = crate::pattern(8 << 20);
+    let limits = wharf::Limits { sections_bytes_max: 1 << 20, pins_wait_ms: 200, ..wharf::Limits::default() };
+    let files = Files::with(&[("file", bytes.clone())]);
+    let served = Served::with(&files, limits);
+    let honest = served.open("file");
+    let check = |block: u64| {
+        let at = block << 16;
+        assert!(crate::read(&honest, at, 100) == bytes[at as usize..][..100], "block {block}");
+    };
+    // What an honest one looks at is little, and stays.
+    (0..4).for_each(|_| check(0));
+    let view = honest.view(0..100).unwrap();
+    assert!(view.is_shared());
+    let socket = connected(&served.socket());
+    send(&socket, &Message::Hello.encode(), &[]);
+    let Some((Message::Welcome(_), files_of_it)) = receive(&socket) else { panic!("it is let in") };
+    let pins = Shared::of_stranger(files_of_it.into_iter().nth(4).unwrap(), 2048, Access::Write).unwrap();
+    for pin in 0..64u64 {
+        pins.copy_in(pin * 32, &[1 + pin, 0, u64::MAX, 0].map(u64::to_ne_bytes).concat());
+    }
+    let mut block = 0;
+    crate::until("it is hung up", || {
+        block = block % 100 + 1;
+        (0..3).for_each(|_| check(block));
+        let mut polled = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::empty())];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut polled, Some(&now)).unwrap() == 1
+    });
+    for block in 101..128 {
+        crate::until("others get their room", || {
+            (0..3).for_each(|_| check(block));
+            let asked = files.reads.load(Ordering::SeqCst);
+            check(block);
+            files.reads.load(Ordering::SeqCst) == asked
+        });
+    }
+    let mut seen = [0; 100];
+    assert_eq!(view.copy_to(0, &mut seen), 100);
+    assert!(seen[..] == bytes[..100] && honest.is_direct(), "who holds little is left alone");
+}
