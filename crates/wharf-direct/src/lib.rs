@@ -8,7 +8,6 @@
 
 pub mod client;
 #[cfg(feature = "server")]
-mod glob;
 mod lane;
 pub mod layout;
 #[cfg(feature = "server")]

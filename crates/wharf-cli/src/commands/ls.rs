@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::FileType;
-use wharf_direct::client::{Node, Record};
+use wharf_direct::client::{Listed, Node, Record};
 
 use crate::failure::Failure;
 use crate::plan::Ls;
@@ -64,12 +64,21 @@ fn listed(
     directory: &Node,
     pattern: &[u8],
 ) -> Result<Vec<Line>, Failure> {
-    let entries = place.volume.list(directory, pattern).map_err(|error| place.failure_at(path, &error))?;
+    let listed = match plan.long {
+        true => place.volume.list_whole(directory, pattern),
+        false => place.volume.list(directory, pattern),
+    };
+    let entries = listed.map_err(|error| place.failure_at(path, &error))?;
     let hidden = plan.all || pattern.starts_with(b".");
-    let names = entries.into_iter().map(|entry| entry.name).filter(|name| hidden || !name.starts_with(b"."));
     let mut lines = Vec::new();
-    for name in names {
-        let about = if plan.long {
+    for Listed { name, about, .. } in
+        entries.into_iter().filter(|entry| hidden || !entry.name.starts_with(b"."))
+    {
+        // Where a link leads has to be asked all the same.
+        let about = about.filter(|about| kind(about) != FileType::Symlink);
+        let about = if let Some(about) = about {
+            Some((*about, None))
+        } else if plan.long {
             match look(place, directory, &name) {
                 // It went meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -112,19 +112,31 @@ impl Volume {
     /// # Errors
     /// What the file system says; [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a listing without an end.
     pub fn list(&self, node: &Node, pattern: &[u8]) -> io::Result<Vec<Listed>> {
+        self.list_with(node, pattern, false)
+    }
+
+    /// The same with what each entry is like, as far as the file system knows that without a look at each of them.
+    ///
+    /// # Errors
+    /// As for [`list`](Self::list).
+    pub fn list_whole(&self, node: &Node, pattern: &[u8]) -> io::Result<Vec<Listed>> {
+        self.list_with(node, pattern, true)
+    }
+
+    fn list_with(&self, node: &Node, pattern: &[u8], whole: bool) -> io::Result<Vec<Listed>> {
         let open = Ask::OpenDirectory { node: node.number };
         let handle = self.connection.ask(open, &[], |answered, _| counted(answered.answer))??;
-        let listed = self.list_open(handle, pattern);
+        let listed = self.list_open(handle, pattern, whole);
         let _ = self.connection.ask(Ask::Release { handle }, &[], |_, _| ());
         listed
     }
 
-    fn list_open(&self, handle: u64, pattern: &[u8]) -> io::Result<Vec<Listed>> {
+    fn list_open(&self, handle: u64, pattern: &[u8], whole: bool) -> io::Result<Vec<Listed>> {
         let mut all: Vec<Listed> = Vec::new();
         let (mut cursor, mut room) = (0, LISTING_BYTES_MAX);
         let pattern_bytes = brought(pattern)?;
         for _ in 0..LISTING_ANSWERS_MAX {
-            let ask = Ask::List { handle, cursor, pattern_bytes };
+            let ask = Ask::List { handle, cursor, pattern_bytes, whole };
             let part = self.connection.ask(ask, pattern, |answered, lane| {
                 let mut bytes = vec![0; (counted(answered.answer)? as usize).min(SLOT_BYTES)];
                 lane.take(answered, &mut bytes);
@@ -132,7 +144,11 @@ impl Volume {
             })??;
             let Some(last) = part.last() else { return Ok(all) };
             cursor = last.cursor;
-            let taken = part.iter().map(|line| size_of::<Listed>() + line.name.len()).sum();
+            let taken = |line: &Listed| {
+                let about = line.about.as_ref().map_or(0, |_| size_of::<Record>());
+                size_of::<Listed>() + about + line.name.len()
+            };
+            let taken = part.iter().map(taken).sum();
             let Some(left) = room.checked_sub(taken) else { break };
             room = left;
             all.extend(part.into_iter().filter(|line| line.name != b"." && line.name != b".."));

@@ -85,7 +85,7 @@ pub enum Ask {
         /// The node.
         node: u64,
     },
-    /// Entries of an open directory; a pattern for their names may be in the inbox.
+    /// Entries of an open directory; a pattern that describes the names that are wanted may be in the inbox.
     List {
         /// The directory.
         handle: u64,
@@ -93,6 +93,8 @@ pub enum Ask {
         cursor: u64,
         /// Bytes that the pattern has; 0 for all names.
         pattern_bytes: u32,
+        /// With what they are like.
+        whole: bool,
     },
     /// Where a symbolic link leads.
     ReadLink {
@@ -119,7 +121,9 @@ impl Ask {
             Ask::Forget { node, count } => (10, node, count, 0, false),
             Ask::Open { node, writes } => (11, node, 0, 0, writes),
             Ask::OpenDirectory { node } => (12, node, 0, 0, false),
-            Ask::List { handle, cursor, pattern_bytes } => (13, handle, cursor, pattern_bytes.into(), false),
+            Ask::List { handle, cursor, pattern_bytes, whole } => {
+                (13, handle, cursor, pattern_bytes.into(), whole)
+            }
             Ask::ReadLink { node } => (14, node, 0, 0, false),
         };
         [code | if flag { FLAG } else { 0 }, object, place, len, 0, 0, 0]
@@ -149,7 +153,7 @@ impl Ask {
             10 => Ask::Forget { node: object, count: place },
             11 => Ask::Open { node: object, writes: flag },
             12 => Ask::OpenDirectory { node: object },
-            13 => Ask::List { handle: object, cursor: place, pattern_bytes: brought? },
+            13 => Ask::List { handle: object, cursor: place, pattern_bytes: brought?, whole: flag },
             14 => Ask::ReadLink { node: object },
             _ => return Err(Malformed),
         };
@@ -240,7 +244,7 @@ impl Answer {
 mod tests {
     use super::*;
 
-    const ALL: [Ask; 16] = [
+    const ALL: [Ask; 17] = [
         Ask::Ping,
         Ask::Read { handle: 7, offset: FILE_BYTES_MAX - 65_536, len: 65_536, plain: false },
         Ask::Read { handle: 7, offset: 0, len: 1, plain: true },
@@ -255,7 +259,8 @@ mod tests {
         Ask::Forget { node: 1, count: 2 },
         Ask::Open { node: 3, writes: true },
         Ask::OpenDirectory { node: 1 },
-        Ask::List { handle: 4, cursor: 5, pattern_bytes: 6 },
+        Ask::List { handle: 4, cursor: 5, pattern_bytes: 6, whole: false },
+        Ask::List { handle: 4, cursor: 0, pattern_bytes: 0, whole: true },
         Ask::ReadLink { node: 9 },
     ];
 

@@ -98,24 +98,28 @@ pub struct Listed {
     pub kind: u8,
     /// Where a listing goes on after it.
     pub cursor: u64,
+    /// What it is like, where that was asked and is known.
+    pub about: Option<Box<Record>>,
 }
 
-/// Inode number, cursor; then kind and length of the name in one word. The name follows, and zeros to a multiple
-/// of 8.
+/// Inode number, cursor; then kind, whether a record follows, and the length of the name in one word. The record
+/// follows, then the name, and zeros to a multiple of 8.
 const LINE_BYTES: usize = 24;
+const HAS_RECORD: u64 = 1 << 8;
 
-/// Bytes that a line with a name of `name_bytes` takes.
-pub fn line_bytes(name_bytes: usize) -> usize {
-    LINE_BYTES + name_bytes.next_multiple_of(8)
+/// Bytes that a line with a name of `name_bytes` takes; with a record if it is `whole`.
+pub fn line_bytes(name_bytes: usize, whole: bool) -> usize {
+    LINE_BYTES + if whole { RECORD_BYTES } else { 0 } + name_bytes.next_multiple_of(8)
 }
 
 impl Listed {
     /// The fixed part of a line.
-    pub fn head(inode: u64, cursor: u64, kind: u8, name_bytes: usize) -> [u8; LINE_BYTES] {
+    pub fn head(inode: u64, cursor: u64, kind: u8, name_bytes: usize, whole: bool) -> [u8; LINE_BYTES] {
         let mut bytes = [0; LINE_BYTES];
         bytes[..8].copy_from_slice(&inode.to_ne_bytes());
         bytes[8..16].copy_from_slice(&cursor.to_ne_bytes());
-        bytes[16..].copy_from_slice(&(u64::from(kind) | (name_bytes as u64) << 32).to_ne_bytes());
+        let flags = if whole { HAS_RECORD } else { 0 };
+        bytes[16..].copy_from_slice(&(u64::from(kind) | flags | (name_bytes as u64) << 32).to_ne_bytes());
         bytes
     }
 }
@@ -123,16 +127,28 @@ impl Listed {
 /// Reads a listing.
 ///
 /// # Errors
-/// If a line is not whole.
+/// If a line is not whole, or says what is not understood.
 pub fn lines(mut bytes: &[u8]) -> Result<Vec<Listed>, Malformed> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let (head, rest) = bytes.split_first_chunk::<LINE_BYTES>().ok_or(Malformed)?;
         let word = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+        if word(16) & 0xffff_fe00 != 0 {
+            return Err(Malformed);
+        }
+        let (record, rest) = match word(16) & HAS_RECORD {
+            0 => (None, rest),
+            _ => rest
+                .split_first_chunk::<RECORD_BYTES>()
+                .map(|(record, rest)| (Some(record), rest))
+                .ok_or(Malformed)?,
+        };
+        // Nothing that there is has no kind.
+        let about = record.map(Record::decode).filter(|record| record.mode != 0).map(Box::new);
         let name_bytes = (word(16) >> 32) as usize;
         let (name, after) = rest.split_at_checked(name_bytes.next_multiple_of(8)).ok_or(Malformed)?;
         let name = name[..name_bytes].to_vec();
-        all.push(Listed { name, inode: word(0), cursor: word(8), kind: word(16) as u8 });
+        all.push(Listed { name, inode: word(0), cursor: word(8), kind: word(16) as u8, about });
         bytes = after;
     }
     Ok(all)
@@ -165,16 +181,26 @@ mod tests {
     #[test]
     fn a_listing_survives_and_half_a_line_is_refused() {
         let mut bytes = Vec::new();
-        for name in [&b"a"[..], b"eight888", b"twelve 12345"] {
+        let known = Record { mode: 0o100_644, size: 7, ..Record::default() };
+        let names =
+            [(&b"a"[..], None), (b"eight888", Some(Record::default())), (b"twelve 12345", Some(known))];
+        for (name, record) in names {
             let at = bytes.len();
-            bytes.extend(Listed::head(1, 2, 8, name.len()));
+            bytes.extend(Listed::head(1, 2, 8, name.len(), record.is_some()));
+            bytes.extend(record.iter().flat_map(Record::encode));
             bytes.extend(name);
-            bytes.resize(at + line_bytes(name.len()), 0);
+            bytes.resize(at + line_bytes(name.len(), record.is_some()), 0);
         }
         let all = lines(&bytes).unwrap();
         assert_eq!(all.len(), 3);
-        assert_eq!(all[2], Listed { name: b"twelve 12345".to_vec(), inode: 1, kind: 8, cursor: 2 });
+        assert!(all[0].about.is_none() && all[1].about.is_none(), "not asked, not known");
+        let about = Some(Box::new(known));
+        assert_eq!(all[2], Listed { name: b"twelve 12345".to_vec(), inode: 1, kind: 8, cursor: 2, about });
         assert_eq!(lines(&bytes[..bytes.len() - 8]), Err(Malformed));
         assert_eq!(lines(&[255; 24]), Err(Malformed));
+        assert_eq!(lines(&Listed::head(1, 2, 8, 0, true)), Err(Malformed), "the record is missing");
+        let mut other = Listed::head(1, 2, 8, 0, false);
+        other[17] = 2;
+        assert_eq!(lines(&other), Err(Malformed), "a sign that means nothing");
     }
 }

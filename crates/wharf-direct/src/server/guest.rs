@@ -3,9 +3,9 @@
 
 use wharf::op::{self, OpenFlags};
 use wharf::session::{EntryForm, Guest, Line, ListForm, Operation, Request};
-use wharf::{Caller, Data, Errno, HandleId, Name, NodeId, Window};
+use wharf::{Attributes, Caller, Data, Errno, HandleId, Name, NodeId, Pattern, Time, Window};
 
-use crate::layout::{Listed, line_bytes};
+use crate::layout::{Listed, RECORD_BYTES, Record, line_bytes};
 
 /// What is to be done, with the session's own ids. Names come behind it in the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Task {
     Lookup { node: NodeId },
     Open { node: NodeId, writes: bool },
     OpenDirectory { node: NodeId },
-    List { node: NodeId, handle: HandleId, cursor: u64, len: u32 },
+    List { node: NodeId, handle: HandleId, cursor: u64, len: u32, whole: bool },
     ReadLink { node: NodeId },
     Release { node: NodeId, handle: HandleId, directory: bool },
 }
@@ -38,7 +38,9 @@ impl Task {
             Task::Lookup { node } => (5, node, none, 0, 0),
             Task::Open { node, writes } => (6, node, none, 0, writes.into()),
             Task::OpenDirectory { node } => (7, node, none, 0, 0),
-            Task::List { node, handle, cursor, len } => (8, node, handle, cursor, len),
+            Task::List { node, handle, cursor, len, whole } => {
+                (if whole { 11 } else { 8 }, node, handle, cursor, len)
+            }
             Task::ReadLink { node } => (9, node, none, 0, 0),
             Task::Release { node, handle, directory } => (10, node, handle, 0, directory.into()),
         };
@@ -102,7 +104,11 @@ impl Guest for Direct {
                 Operation::Open { op: op::Open { flags, kill_privileges: false } }
             }
             7 => Operation::OpenDirectory { op: op::Open { flags, kill_privileges: false } },
-            8 => Operation::List { handle, op: op::List { cursor: place }, size: len, entries: false },
+            8 | 11 => {
+                let pattern = (!name.is_empty()).then(|| Pattern::new(name));
+                let op = op::List { cursor: place };
+                Operation::List { handle, op, size: len, entries: code == 11, pattern }
+            }
             9 => Operation::ReadLink,
             10 => {
                 let op = op::Release { flags, owner: None, unlock_flock: false };
@@ -119,16 +125,42 @@ impl Guest for Direct {
 }
 
 impl ListForm for Direct {
-    fn bytes(&self, name_bytes: usize, _: EntryForm) -> usize {
-        line_bytes(name_bytes)
+    fn bytes(&self, name_bytes: usize, form: EntryForm) -> usize {
+        line_bytes(name_bytes, form == EntryForm::Whole)
     }
 
     fn put(&self, into: &mut Window<'_>, at: usize, line: &Line<'_>) {
-        let head = Listed::head(line.inode, line.cursor, line.kind.dirent_type(), line.name.len());
+        let whole = line.form == EntryForm::Whole;
+        let head = Listed::head(line.inode, line.cursor, line.kind.dirent_type(), line.name.len(), whole);
         into.put_at(at, &head);
-        into.put_at(at + head.len(), line.name);
-        let end = at + head.len() + line.name.len();
-        into.zero(end..at + line_bytes(line.name.len()));
+        let mut end = at + head.len();
+        if whole {
+            let about = line.attributes.map_or_else(Record::default, |attributes| record(0, attributes));
+            into.put_at(end, &about.encode());
+            end += RECORD_BYTES;
+        }
+        into.put_at(end, line.name);
+        end += line.name.len();
+        into.zero(end..at + line_bytes(line.name.len(), whole));
+    }
+}
+
+/// What a node is like, as clients are told.
+pub(super) fn record(node: u64, attributes: &Attributes) -> Record {
+    let time = |time: Time| (time.seconds, time.nanoseconds);
+    Record {
+        node,
+        inode: attributes.inode,
+        mode: attributes.kind.mode_bits() | u32::from(attributes.permissions),
+        links: attributes.links,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        device: attributes.device,
+        block_size: attributes.block_size,
+        size: attributes.size,
+        blocks: attributes.blocks,
+        times: [time(attributes.accessed), time(attributes.modified), time(attributes.changed)],
+        born: attributes.born.map(time),
     }
 }
 
@@ -147,7 +179,8 @@ mod tests {
             (Task::Lookup { node }, "Lookup"),
             (Task::Open { node, writes: true }, "Open"),
             (Task::OpenDirectory { node }, "OpenDirectory"),
-            (Task::List { node, handle, cursor: 8, len: 9 }, "List"),
+            (Task::List { node, handle, cursor: 8, len: 9, whole: false }, "List"),
+            (Task::List { node, handle, cursor: 8, len: 9, whole: true }, "List"),
             (Task::ReadLink { node }, "ReadLink"),
             (Task::Release { node, handle, directory: true }, "ReleaseDirectory"),
         ] {

@@ -55,8 +55,11 @@ impl Host {
         writes: bool,
         keeps: bool,
     ) -> Open {
-        // Bytes that are a file's or in memory already are kept by those.
-        let ours = matches!(self.session.source(handle), Some(Source::Handler | Source::Extents(_)));
+        // Bytes that are a file's or in memory already are kept by those. Where nothing is opened there is no source.
+        let ours = match self.session.source(handle) {
+            Some(source) => matches!(source, Source::Handler | Source::Extents(_)),
+            None => handle == HandleId(0),
+        };
         let inode = self.session.inode(node).filter(|_| keeps && ours && !directory);
         let file = inode.map(|inode| {
             let file = self.cache.open(inode);

@@ -24,6 +24,11 @@ pub(crate) struct Files {
     /// Reads wait until this is false.
     pub(crate) held: Arc<AtomicBool>,
     pub(crate) fails: Arc<AtomicBool>,
+    pub(crate) lookups: Arc<AtomicU64>,
+    /// Names that were added to listings.
+    pub(crate) told: Arc<AtomicU64>,
+    /// Files are not opened.
+    pub(crate) stateless: bool,
     /// A file that nobody may write to.
     kept: Arc<Mutex<String>>,
 }
@@ -59,7 +64,12 @@ impl FileSystem for Files {
     type File = Arc<str>;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::WRITE | Capabilities::FSYNC
+        let can = Capabilities::WRITE | Capabilities::FSYNC | Capabilities::LIST_ENTRIES;
+        if self.stateless { can | Capabilities::STATELESS_FILES } else { can }
+    }
+
+    fn file(&self, node: &Arc<str>) -> Result<Arc<str>> {
+        Ok(node.clone())
     }
 
     fn root(&self) -> Arc<str> {
@@ -67,6 +77,7 @@ impl FileSystem for Files {
     }
 
     async fn lookup(&self, _: &Context, _: &Arc<str>, op: op::Lookup<'_>) -> Result<Entry<Arc<str>>> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
         let name = String::from_utf8_lossy(op.name.as_bytes()).into_owned();
         let attributes = self.attributes(&name)?;
         Ok(Entry::new(name.into(), attributes))
@@ -144,9 +155,22 @@ impl FileSystem for Files {
         list: &mut Listing<'_, Arc<str>>,
     ) -> Result<()> {
         let bytes = self.bytes.lock().unwrap();
-        for (at, name) in bytes.keys().enumerate().skip(op.cursor as usize) {
-            let Some(name) = Name::new(name.as_bytes()) else { continue };
-            if !list.add(Listed { name, inode: 2 + at as u64, kind: Kind::File, cursor: at as u64 + 1 }) {
+        // Names are sorted, so those with one beginning are easily found.
+        let prefix = list.pattern().map(|pattern| pattern.prefix().to_vec()).unwrap_or_default();
+        let wanted = bytes.iter().enumerate().skip(op.cursor as usize);
+        for (at, (key, bytes)) in wanted.filter(|(_, (key, _))| key.as_bytes().starts_with(&prefix)) {
+            let Some(name) = Name::new(key.as_bytes()) else { continue };
+            self.told.fetch_add(1, Ordering::SeqCst);
+            let inode = 2 + at as u64;
+            let listed = Listed { name, inode, kind: Kind::File, cursor: at as u64 + 1 };
+            // Of some nothing is known without a look.
+            let added = if list.wants_entries() && key != "unknown" {
+                let attributes = Attributes::file(inode, bytes.len() as u64);
+                list.add_entry(listed, Entry::new(key.as_str().into(), attributes))
+            } else {
+                list.add(listed)
+            };
+            if !added {
                 break;
             }
         }

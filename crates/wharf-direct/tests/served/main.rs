@@ -74,6 +74,56 @@ fn a_long_listing_of_which_little_is_wanted_comes_whole() {
 }
 
 #[test]
+fn a_listing_says_what_names_are_like_and_nothing_is_looked_up_or_kept() {
+    let names: Vec<String> = (0..2000).map(|number| format!("{number:04}")).collect();
+    let mut files: Vec<_> = names.iter().map(|name| (name.as_str(), pattern(name.len()))).collect();
+    files.push(("unknown", pattern(9)));
+    let files = Files::with(&files);
+    let served = Served::new(&files);
+    let client = served.client();
+    let listed = client.list_whole(&client.root(), b"").unwrap();
+    assert_eq!(listed.len(), 2001);
+    for line in &listed {
+        let size = line.about.as_ref().map(|about| about.size);
+        assert_eq!(size, (line.name != b"unknown").then_some(4), "{line:?}");
+    }
+    let few = client.list_whole(&client.root(), b"*99").unwrap();
+    assert!(few.len() == 20 && few.iter().all(|line| line.about.as_ref().unwrap().inode == line.inode));
+    assert!(client.list(&client.root(), b"").unwrap().iter().all(|line| line.about.is_none()));
+    assert_eq!(files.lookups.load(Ordering::SeqCst), 0);
+    until("directories are closed", || {
+        client.ping().unwrap();
+        served.volume.counts() == (0, 0)
+    });
+}
+
+#[test]
+fn a_file_system_may_find_the_names_of_a_pattern_itself() {
+    let names: Vec<String> = (0..2000).map(|number| format!("{number:04}")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), Vec::new())).collect();
+    let files = Files::with(&files);
+    let served = Served::new(&files);
+    let client = served.client();
+    let found = |pattern: &[u8]| client.list(&client.root(), pattern).unwrap().len() as u64;
+    assert_eq!((found(b"19*7"), files.told.swap(0, Ordering::SeqCst)), (10, 100), "by their beginning");
+    assert_eq!((found(b"*7"), files.told.swap(0, Ordering::SeqCst)), (200, 2000), "the rest is left out");
+}
+
+#[test]
+fn a_file_that_needs_no_opening_is_kept_too() {
+    let files = Files { stateless: true, ..Files::with(&[("file", pattern(200_000))]) };
+    let served = Served::new(&files);
+    let reader = served.open("file");
+    for _ in 0..3 {
+        assert_eq!(read(&reader, 70_000, 100), pattern(200_000)[70_000..70_100]);
+    }
+    let asked = files.reads.load(Ordering::SeqCst);
+    assert_eq!(read(&reader, 70_000, 1000), pattern(200_000)[70_000..71_000]);
+    assert_eq!(files.reads.load(Ordering::SeqCst), asked);
+    assert_eq!(served.server.usage().sections, 1);
+}
+
+#[test]
 fn reads_of_every_sort_see_the_bytes_of_the_file() {
     let bytes = pattern(3_000_000);
     let served = Served::new(&Files::with(&[("file", bytes.clone())]));

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::session::{EntryForm, ListForm};
-use crate::{Entry, Kind, Listed, Name};
+use crate::session::{EntryForm, ListForm, Sieve};
+use crate::{Entry, Kind, Listed, Name, Pattern};
 
 /// A directory listing on its way to the caller. See [`FileSystem::readdir`](super::FileSystem::readdir).
 pub struct Listing<N> {
     form: EntryForm,
+    sieve: Sieve<'static>,
     writer: Arc<dyn ListForm>,
     /// Bytes left in the answer.
     room: usize,
@@ -27,9 +28,10 @@ struct Added<N> {
 
 impl<N: Clone> Listing<N> {
     /// With as much room as there is in `list`.
-    pub(super) fn apart_from(list: &crate::Listing<'_, N>) -> Listing<N> {
+    pub(super) fn apart_from(list: &mut crate::Listing<'_, N>) -> Listing<N> {
+        let sieve = list.sieve().apart();
         let (form, room, writer) = list.room();
-        Listing { form, writer: writer.clone(), room, names: Vec::new(), entries: Vec::new() }
+        Listing { form, sieve, writer: writer.clone(), room, names: Vec::new(), entries: Vec::new() }
     }
 
     /// Whether whole entries are wanted: then give them with [`add_entry`](Self::add_entry) where that is
@@ -38,12 +40,24 @@ impl<N: Clone> Listing<N> {
         self.form == EntryForm::Whole
     }
 
+    /// The pattern that describes the names that are wanted, if not all are. A file system that can find such names by
+    /// itself need not [add](Self::add) others; those are left out here.
+    pub fn pattern(&self) -> Option<&Pattern<'static>> {
+        self.sieve.pattern()
+    }
+
+    /// Whether a name is wanted, for those to whom it costs something to make an entry. Add the name all the same.
+    pub fn wants(&self, name: Name<'_>) -> bool {
+        self.sieve.wants(name.as_bytes())
+    }
+
     /// Whether there is room for an entry of this name, for those to whom it costs something to compose it.
     pub fn fits(&self, name: Name<'_>) -> bool {
         self.writer.bytes(name.as_bytes().len(), self.form) <= self.room
     }
 
-    /// Adds an entry. False when there is no room: stop, the listing goes on later after the last cursor.
+    /// Adds an entry. False when there is no room, or enough was left out for now: stop, the listing goes on later after
+    /// the last cursor.
     #[must_use = "without room the listing must stop"]
     pub fn add(&mut self, listed: Listed<'_>) -> bool {
         self.push(listed, None)
@@ -57,6 +71,9 @@ impl<N: Clone> Listing<N> {
 
     fn push(&mut self, listed: Listed<'_>, entry: Option<Entry<N>>) -> bool {
         let Listed { name, inode, kind, cursor } = listed;
+        if let Some(goes_on) = self.sieve.passes(name.as_bytes(), cursor) {
+            return goes_on;
+        }
         if !self.fits(name) {
             return false;
         }
@@ -81,6 +98,7 @@ impl<N: Clone> Listing<N> {
             };
             debug_assert!(fits, "the room was counted");
         }
+        list.sieve().follows(&self.sieve);
     }
 }
 

@@ -297,18 +297,22 @@ impl<T: FileSystem> blocking::FileSystem for Adapter<T> {
         let node = &directory.node;
         let start = usize::try_from(op.cursor).unwrap_or(usize::MAX);
         for (index, named) in snapshot.iter().enumerate().skip(start) {
-            if !list.fits(named.name()) {
+            let wanted = list.wants(named.name());
+            if wanted && !list.fits(named.name()) {
                 break;
             }
             let whole = || self.lookup(cx, node, op::Lookup { name: named.name() }).ok();
-            let added = match list.wants_entries().then(whole).flatten() {
+            let added = match (wanted && list.wants_entries()).then(whole).flatten() {
                 Some(entry) => list.add_entry(named.listed(index, Some(entry.attributes.inode)), entry),
                 None => {
                     let known = node.0.tree.child(node.0.id, named.name());
                     list.add(named.listed(index, known.map(|known| known.inode())))
                 }
             };
-            debug_assert!(added, "it fits");
+            debug_assert!(added || !wanted, "it fits");
+            if !added {
+                break;
+            }
         }
         Ok(())
     }

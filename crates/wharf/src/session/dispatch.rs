@@ -2,7 +2,9 @@
 //!
 //! The one place that knows which operation needs which capability, node and handle.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use wharf_mem::{Data, Lease, Window};
 
@@ -14,7 +16,7 @@ use super::guest::{Asker, TICKET_COMMAND};
 use super::handles::OpenFile;
 use super::listing::{EntryForm, ListForm, Listing, counted};
 use super::reply::{EntryReply, OpenReply, Passed, Reply, Request};
-use super::{Operation, Protocol, Session, scatter};
+use super::{Operation, Protocol, Session, Sieve, scatter};
 
 /// Longest target of a symbolic link that the kernel takes.
 const TARGET_BYTES_MAX: usize = 4095;
@@ -219,7 +221,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 done(fs.fsyncdir(cx, self.open(handle, &node, true)?.file(), op).await)
             }
             O::SyncFs => done(fs.syncfs(cx, &node).await),
-            O::List { handle, op, size, entries } => {
+            O::List { handle, op, size, entries, pattern } => {
                 let open = self.open(handle, &node, true)?;
                 let form = if entries { EntryForm::Whole } else { EntryForm::Plain };
                 let window = window(lease, size as usize)?;
@@ -231,19 +233,27 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                         &list_form
                     }
                 };
-                let (mut listing, cursor) = Listing::begin(
+                let counts = matches!(asker, Asker::First);
+                let (mut listing, mut cursor) = Listing::begin(
                     window,
-                    form,
+                    (form, counts, Sieve::new(pattern)),
                     op.cursor,
                     self.nodes.inode(id),
                     list_form,
                     &self.nodes,
                     &self.defaults,
                 );
-                match fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await {
-                    // Nodes that were told have been counted. The next call meets the error again.
-                    Err(error) if listing.has_entries() => log::debug!("listing ended early: {error}"),
-                    result => result?,
+                loop {
+                    match fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await {
+                        // Nodes that were told have been counted. The next call meets the error again.
+                        Err(error) if listing.has_entries() => log::debug!("listing ended early: {error}"),
+                        result => result?,
+                    }
+                    match listing.goes_on() {
+                        Some(further) => cursor = further,
+                        None => break,
+                    }
+                    others_first().await;
                 }
                 Ok(Reply::Bytes(listing.bytes()))
             }
@@ -396,6 +406,18 @@ impl<F: FileSystem, P: Protocol> Drop for Closed<'_, F, P> {
             session.writers.remove(inode, || session.notifier.written(inode, false));
         }
     }
+}
+
+/// Lets the queue do something else.
+fn others_first() -> impl Future<Output = ()> {
+    let mut waited = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 /// The number for the caller; the words are logged.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use wharf_mem::Window;
 
-use crate::{Defaults, Entry, Kind, Listed};
+use crate::{Attributes, Defaults, Entry, Kind, Listed, Name, Pattern};
 
 use super::nodes::Nodes;
 use super::reply::EntryReply;
+use super::sieve::Sieve;
 
 /// A transport's form of a directory entry.
 pub trait ListForm: Send + Sync {
@@ -40,8 +41,10 @@ pub struct Line<'a> {
     pub cursor: u64,
     /// The form.
     pub form: EntryForm,
-    /// The node, if the file system gave it.
+    /// The node, if the file system gave it. Guests are told of none.
     pub entry: Option<&'a EntryReply>,
+    /// What it is like, if the file system said so.
+    pub attributes: Option<&'a Attributes>,
 }
 
 /// The inode number of a `..` that nobody asked the file system for; the kernel's own choice too.
@@ -58,6 +61,9 @@ pub struct Listing<'a, N> {
     /// Bytes of `.` and `..`.
     dots: usize,
     form: EntryForm,
+    /// Nodes that are told are counted.
+    counts: bool,
+    sieve: Sieve<'a>,
     writer: &'a Arc<dyn ListForm>,
     nodes: &'a Nodes<N>,
     defaults: &'a Defaults,
@@ -65,20 +71,23 @@ pub struct Listing<'a, N> {
 
 impl<'a, N: Clone> Listing<'a, N> {
     /// Begins a listing at `cursor` as the kernel has it. Returns it with the cursor for the file system.
+    ///
+    /// One of some names only has no `.` and `..`.
     pub(crate) fn begin(
         into: Window<'a>,
-        form: EntryForm,
+        (form, counts, sieve): (EntryForm, bool, Sieve<'a>),
         cursor: u64,
         inode: Option<u64>,
         writer: &'a Arc<dyn ListForm>,
         nodes: &'a Nodes<N>,
         defaults: &'a Defaults,
     ) -> (Listing<'a, N>, u64) {
-        let mut listing = Listing { into, used: 0, dots: 0, form, writer, nodes, defaults };
-        if cursor == 0 {
+        let has_dots = sieve.pattern().is_none();
+        let mut listing = Listing { into, used: 0, dots: 0, form, counts, sieve, writer, nodes, defaults };
+        if has_dots && cursor == 0 {
             listing.dot(b".", inode.unwrap_or(UNKNOWN_INODE), AFTER_DOT);
         }
-        if cursor == 0 || cursor == AFTER_DOT {
+        if has_dots && (cursor == 0 || cursor == AFTER_DOT) {
             listing.dot(b"..", UNKNOWN_INODE, AFTER_DOTS);
         }
         let cursor = if cursor == AFTER_DOT || cursor == AFTER_DOTS { 0 } else { cursor };
@@ -87,8 +96,7 @@ impl<'a, N: Clone> Listing<'a, N> {
 
     fn dot(&mut self, name: &[u8], inode: u64, cursor: u64) {
         if let Some(after) = self.after(name.len()) {
-            let line = Line { name, inode, kind: Kind::Directory, cursor, form: self.form, entry: None };
-            self.put(&line, after);
+            self.put(name, (inode, Kind::Directory, cursor), None, None, after);
             self.dots = after;
         }
     }
@@ -99,29 +107,55 @@ impl<'a, N: Clone> Listing<'a, N> {
         self.form == EntryForm::Whole
     }
 
-    /// Adds an entry. False when there is no room: stop, the listing goes on later after the last cursor.
+    /// The pattern that describes the names that are wanted, if not all are. A file system that can find such names by
+    /// itself need not [add](Self::add) others; those are left out here.
+    pub fn pattern(&self) -> Option<&Pattern<'a>> {
+        self.sieve.pattern()
+    }
+
+    /// Whether a name is wanted, for those to whom it costs something to make an entry. Add the name all the same.
+    pub fn wants(&self, name: Name<'_>) -> bool {
+        self.sieve.wants(name.as_bytes())
+    }
+
+    /// Adds an entry. False when there is no room, or enough was left out for now: stop, the listing goes on later after
+    /// the last cursor.
     #[must_use = "without room the listing must stop"]
     pub fn add(&mut self, listed: Listed<'_>) -> bool {
         let name = listed.name.as_bytes();
+        if let Some(goes_on) = self.sieve.passes(name, listed.cursor) {
+            return goes_on;
+        }
         let Some(after) = self.after(name.len()) else { return false };
-        let Listed { inode, kind, cursor, .. } = listed;
-        self.put(&Line { name, inode, kind, cursor, form: self.form, entry: None }, after);
+        self.put(name, (listed.inode, listed.kind, listed.cursor), None, None, after);
         true
     }
 
-    /// Adds an entry with its node. False when there is no room.
+    /// Adds an entry with its node. False as for [`add`](Self::add).
     #[must_use = "without room the listing must stop"]
     pub fn add_entry(&mut self, listed: Listed<'_>, entry: Entry<N>) -> bool {
-        if self.form == EntryForm::Plain {
+        let name = listed.name.as_bytes();
+        if self.form == EntryForm::Plain || !self.sieve.wants(name) {
             return self.add(listed);
         }
-        let name = listed.name.as_bytes();
         // Room first: what is counted must be told.
         let Some(after) = self.after(name.len()) else { return false };
-        let entry = counted(entry, self.nodes, self.defaults);
-        let Listed { inode, kind, cursor, .. } = listed;
-        self.put(&Line { name, inode, kind, cursor, form: self.form, entry: Some(&entry) }, after);
+        let attributes = entry.attributes;
+        let entry = self.counts.then(|| counted(entry, self.nodes, self.defaults));
+        let about = (listed.inode, listed.kind, listed.cursor);
+        self.put(name, about, entry.as_ref(), Some(&attributes), after);
         true
+    }
+
+    /// Where the file system goes on at once: nothing was added, and it was stopped because so much was left out.
+    pub(crate) fn goes_on(&mut self) -> Option<u64> {
+        let cursor = self.sieve.goes_on();
+        cursor.filter(|_| !self.has_entries())
+    }
+
+    /// Which names are wanted.
+    pub(crate) fn sieve(&mut self) -> &mut Sieve<'a> {
+        &mut self.sieve
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -144,8 +178,16 @@ impl<'a, N: Clone> Listing<'a, N> {
         (after <= self.into.len()).then_some(after)
     }
 
-    fn put(&mut self, line: &Line<'_>, after: usize) {
-        self.writer.put(&mut self.into, self.used, line);
+    fn put(
+        &mut self,
+        name: &[u8],
+        (inode, kind, cursor): (u64, Kind, u64),
+        entry: Option<&EntryReply>,
+        attributes: Option<&Attributes>,
+        after: usize,
+    ) {
+        let line = Line { name, inode, kind, cursor, form: self.form, entry, attributes };
+        self.writer.put(&mut self.into, self.used, &line);
         self.used = after;
     }
 }

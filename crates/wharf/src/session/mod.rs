@@ -22,6 +22,7 @@ mod queue;
 mod ready;
 mod reply;
 mod scatter;
+mod sieve;
 mod writers;
 
 use std::fmt;
@@ -48,6 +49,8 @@ use handles::Handles;
 use nodes::Nodes;
 use queue::{Ended, SlotQueue, Work};
 use writers::Writers;
+
+pub(crate) use sieve::Sieve;
 
 /// What is run around every batch of polls: enters an author's runtime, say.
 pub type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;

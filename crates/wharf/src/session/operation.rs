@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{HandleId, NodeId, op};
+use crate::{HandleId, NodeId, Pattern, op};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident $({ $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })?,)*) => {
@@ -47,8 +47,8 @@ operations! {
     Fsync { handle: HandleId, op: op::Fsync },
     FsyncDirectory { handle: HandleId, op: op::Fsync },
     SyncFs,
-    /// `size` bounds the bytes of the listing; `entries` asks for whole entries.
-    List { handle: HandleId, op: op::List, size: u32, entries: bool },
+    /// `size` bounds the bytes of the listing; `entries` asks for whole entries; `pattern` leaves names out.
+    List { handle: HandleId, op: op::List, size: u32, entries: bool, pattern: Option<Pattern<'a>> },
     Statfs,
     SetXattr { op: op::SetXattr<'a> },
     /// `size` 0 asks for the length only.

@@ -206,7 +206,8 @@ impl<F: FileSystem> Volume<F> {
     pub fn list_part(&mut self, open: Open, cursor: u64, whole: bool) -> Answer<Vec<Seen>> {
         let Open { node, handle } = open;
         let ask = Ask::new("readdir", node, move |_| {
-            Ok(Operation::List { handle, op: op::List { cursor }, size: LIST_BYTES, entries: whole })
+            let op = op::List { cursor };
+            Ok(Operation::List { handle, op, size: LIST_BYTES, entries: whole, pattern: None })
         });
         let seen = lines(&self.call_for_bytes(&ask)?);
         seen.iter().filter_map(|seen| seen.node).for_each(|node| self.saw(node));

@@ -112,7 +112,8 @@ pub(crate) fn every(file: HandleId, directory: HandleId) -> Vec<(&'static str, A
         Ok(O::Read { handle: file, op })
     });
     add!("readdir", move |_| {
-        Ok(O::List { handle: directory, op: op::List { cursor: 77 }, size: 500, entries: true })
+        let op = op::List { cursor: 77 };
+        Ok(O::List { handle: directory, op, size: 500, entries: true, pattern: None })
     });
     add!("release", move |_| {
         let op = op::Release { flags: OpenFlags::empty(), owner: Some(me), unlock_flock: true };

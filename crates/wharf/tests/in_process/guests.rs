@@ -20,6 +20,8 @@ use wharf_mem::Payload;
 struct One {
     bytes: Arc<Mutex<Vec<u8>>>,
     log: Arc<Mutex<Vec<&'static str>>>,
+    /// What it can do, if that is not to be written, and its mode.
+    other: Option<(Capabilities, u16)>,
 }
 
 impl FileSystem for One {
@@ -27,7 +29,11 @@ impl FileSystem for One {
     type File = ();
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::WRITE
+        self.other.map_or(Capabilities::WRITE, |(can, _)| can)
+    }
+
+    fn file(&self, _: &u64) -> Result<()> {
+        Ok(())
     }
 
     fn root(&self) -> u64 {
@@ -42,7 +48,12 @@ impl FileSystem for One {
     }
 
     async fn getattr(&self, _: &Context, node: &u64, _: Option<&()>) -> Result<Attributes> {
-        Ok(if *node == 1 { Attributes::directory(1) } else { Attributes::file(2, 10) })
+        let permissions = self.other.map_or(0o644, |(_, mode)| mode);
+        Ok(if *node == 1 {
+            Attributes::directory(1)
+        } else {
+            Attributes { permissions, ..Attributes::file(2, 10) }
+        })
     }
 
     async fn setattr(
@@ -324,4 +335,39 @@ fn a_ticket_is_an_open_file_of_its_own_with_the_same_rights() {
         volume.call(&ticket(node, open.handle))
     };
     assert_eq!(write_only.unwrap_err(), Errno::EBADF);
+}
+
+/// What a ticket to a file says that is open under `handle`, in a volume that can do this.
+fn ticket_of(can: Capabilities, mode: u16, handle: u64) -> std::result::Result<Pass, Errno> {
+    let mut volume = Volume::new(One { other: Some((can, mode)), ..One::default() });
+    let passes = Arc::<Passes>::default();
+    volume.session().tickets(passes.clone());
+    let node = volume.walk("file").unwrap();
+    volume.call(&ticket(node, HandleId(handle)))?;
+    let pass = passes.0.lock().unwrap().expect("it was issued");
+    volume.forget_all();
+    assert_eq!(volume.counts(), (1, 0), "the pass keeps the node");
+    Ok(pass)
+}
+
+#[test]
+fn a_file_that_nobody_opens_has_tickets_to_read_it_where_nothing_can_be_written() {
+    let unopened = Capabilities::STATELESS_FILES;
+    let pass = ticket_of(unopened, 0o444, 0).unwrap();
+    assert_eq!((pass.handle, pass.writes, pass.keeps), (HandleId(0), false, true));
+    assert_eq!(ticket_of(unopened, 0o440, 0).unwrap_err(), Errno::ENOTTY, "perhaps opened to be written");
+    assert_eq!(ticket_of(unopened | Capabilities::WRITE, 0o644, 0).unwrap_err(), Errno::ENOTTY);
+    assert_eq!(ticket_of(unopened, 0o444, 7).unwrap_err(), Errno::EBADF);
+    assert_eq!(ticket_of(Capabilities::empty(), 0o444, 0).unwrap_err(), Errno::EBADF);
+}
+
+#[test]
+fn a_volume_whose_writes_the_kernel_collects_gives_no_tickets() {
+    let can = Capabilities::WRITE | Capabilities::WRITEBACK;
+    let mut volume = Volume::new(One { other: Some((can, 0o644)), ..One::default() });
+    volume.session().tickets(Arc::<Passes>::default());
+    let node = volume.walk("file").unwrap();
+    let open = volume.open_node(node, OpenFlags::empty()).unwrap();
+    assert_eq!(volume.call(&ticket(node, open.handle)).unwrap_err(), Errno::ENOTTY);
+    volume.close(open).unwrap();
 }

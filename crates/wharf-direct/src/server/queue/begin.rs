@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use wharf::session::Arrival;
-use wharf::{Caller, Errno, NodeId, RequestId};
+use wharf::{Caller, Capabilities, Errno, NodeId, RequestId};
 use wharf_mem::{BLOCK_BYTES, Payload};
 
 use crate::layout::{Answer, Ask, SLOT_BYTES};
@@ -70,21 +70,16 @@ impl Server {
             Ask::Open { node: raw, writes } => Task::Open { node: node(raw)?, writes },
             Ask::OpenDirectory { node: raw } => Task::OpenDirectory { node: node(raw)? },
             Ask::ReadLink { node: raw } => Task::ReadLink { node: node(raw)? },
-            Ask::List { handle, cursor, .. } => {
-                let open = find(handle)?;
-                Task::List { node: open.node, handle: open.handle, cursor, len: SLOT_BYTES as u32 }
+            Ask::List { handle, cursor, whole, .. } => {
+                let Open { node, handle, .. } = find(handle)?;
+                // Who never gives whole entries is not asked for them.
+                let whole = whole && self.host.session.capabilities().contains(Capabilities::LIST_ENTRIES);
+                Task::List { node, handle, cursor, len: SLOT_BYTES as u32, whole }
             }
         };
         let mut name = vec![0; ask.inbox_bytes()];
         if !self.seats[at].lane.inbox(slot, &mut name) {
             return Err(Errno::EINVAL);
-        }
-        if let Ask::List { .. } = ask {
-            let patterns = &mut self.seats[at].patterns;
-            patterns.retain(|(of, _)| *of != slot);
-            if !name.is_empty() {
-                patterns.push((slot, std::mem::take(&mut name)));
-            }
         }
         self.begin_in_slot(at, slot, task, &name)
     }

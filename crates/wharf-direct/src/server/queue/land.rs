@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use wharf::session::{Completion, OpenReply, Reply};
-use wharf::{Attributes, Cache, Errno, HandleId, NodeId, Time};
+use wharf::{Cache, Errno, HandleId, NodeId};
 use wharf_mem::Payload;
 
-use crate::glob;
-use crate::layout::{Answer, Ask, Listed, RECORD_BYTES, Record, SLOT_BYTES, line_bytes, lines};
+use crate::layout::{Answer, Ask, RECORD_BYTES, Record};
 
 use super::super::cache::Waiter;
-use super::super::guest::Task;
+use super::super::guest::record;
 use super::super::handles::Open;
 use super::super::host::{Client, Mail};
 use super::{Flight, Server};
@@ -96,51 +95,21 @@ impl Server {
             return self.lost(result);
         };
         let ask = self.seats[at].asks[slot];
-        let mut goes_on = None;
         let answer = match (result, ask) {
-            // Nothing needs to be opened there.
+            // Nothing needs to be opened there, and nobody says that contents are not to be kept.
             (Err(Errno::ENOSYS), Ask::Open { .. } | Ask::OpenDirectory { .. }) => {
-                self.opened(at, ask, HandleId(0), false)
+                self.opened(at, ask, HandleId(0), true)
             }
             (Err(errno), _) => Answer::Failed(errno.get()),
             (Ok(Reply::Opened(OpenReply { handle, cache, stream, .. })), _) => {
                 self.opened(at, ask, handle, cache != Cache::Direct && !stream)
-            }
-            (Ok(Reply::Bytes(count)), Ask::List { .. }) => {
-                let pattern = self.pattern(at, slot);
-                match room(payload.as_mut()).map(|room| sifted(room, count, pattern.as_deref())) {
-                    Some((0, Some(cursor))) => {
-                        goes_on = Some(cursor);
-                        Answer::Done(0)
-                    }
-                    Some((kept, _)) => Answer::Done(kept as u64),
-                    None => Answer::Failed(Errno::EIO.get()),
-                }
             }
             (Ok(reply), _) => self.reply(at, reply, payload.as_mut()),
         };
         if let Some(payload) = payload {
             self.seats[at].lane.put_span(slot, payload);
         }
-        match (goes_on, ask) {
-            (Some(cursor), Ask::List { handle, .. }) => {
-                // None of these names was wanted, and there are more.
-                let open = self.seats[at].client.handles().get(handle).cloned().ok_or(Errno::EBADF);
-                let begun = open.and_then(|Open { node, handle, .. }| {
-                    let task = Task::List { node, handle, cursor, len: SLOT_BYTES as u32 };
-                    self.begin_in_slot(at, slot, task, &[])
-                });
-                if let Err(errno) = begun {
-                    self.answer(client, slot, Answer::Failed(errno.get()));
-                }
-            }
-            _ => self.answer(client, slot, answer),
-        }
-    }
-
-    fn pattern(&self, at: usize, slot: usize) -> Option<Vec<u8>> {
-        let patterns = &self.seats[at].patterns;
-        patterns.iter().find(|(of, _)| *of == slot).map(|(_, pattern)| pattern.clone())
+        self.answer(client, slot, answer);
     }
 
     /// What a client is told of a reply; bytes are put into its slot.
@@ -207,43 +176,4 @@ impl Server {
 /// The bytes of a slot, while nobody else holds them.
 fn room(payload: Option<&mut Payload>) -> Option<&mut [u8]> {
     payload.and_then(Payload::bytes_mut)
-}
-
-/// Leaves those lines of a listing that the pattern describes. Returns their bytes, and where the listing goes on if
-/// there were any lines at all.
-fn sifted(room: &mut [u8], count: usize, pattern: Option<&[u8]>) -> (usize, Option<u64>) {
-    let Some(pattern) = pattern else { return (count, None) };
-    let listed = lines(room.get(..count).unwrap_or_default()).unwrap_or_default();
-    let last = listed.last().map(|line| line.cursor);
-    let mut kept = 0;
-    for Listed { name, inode, kind, cursor } in listed {
-        if glob::matches(pattern, &name) {
-            let end = kept + line_bytes(name.len());
-            let head = Listed::head(inode, cursor, kind, name.len());
-            let (fixed, rest) = room[kept..end].split_at_mut(head.len());
-            fixed.copy_from_slice(&head);
-            rest.fill(0);
-            rest[..name.len()].copy_from_slice(&name);
-            kept = end;
-        }
-    }
-    (kept, last)
-}
-
-fn record(node: u64, attributes: &Attributes) -> Record {
-    let time = |time: Time| (time.seconds, time.nanoseconds);
-    Record {
-        node,
-        inode: attributes.inode,
-        mode: attributes.kind.mode_bits() | u32::from(attributes.permissions),
-        links: attributes.links,
-        uid: attributes.uid,
-        gid: attributes.gid,
-        device: attributes.device,
-        block_size: attributes.block_size,
-        size: attributes.size,
-        blocks: attributes.blocks,
-        times: [time(attributes.accessed), time(attributes.modified), time(attributes.changed)],
-        born: attributes.born.map(time),
-    }
 }

@@ -30,8 +30,6 @@ struct Seat {
     client: Arc<Client>,
     lane: HostLane,
     asks: [Ask; SLOTS],
-    /// Patterns of listings under way.
-    patterns: Vec<(usize, Vec<u8>)>,
 }
 
 /// What an operation is for.
@@ -133,7 +131,7 @@ impl Server {
 
     fn join(&mut self, client: Arc<Client>) {
         let Some(lane) = client.memory.lane(self.number) else { return };
-        self.seats.push(Seat { client, lane, asks: [Ask::Ping; SLOTS], patterns: Vec::new() });
+        self.seats.push(Seat { client, lane, asks: [Ask::Ping; SLOTS] });
     }
 
     /// Operations under way end by themselves; their answers find nobody.

@@ -231,7 +231,7 @@ fn a_listing_without_an_end_ends() {
         let welcome = Message::Welcome(Welcome { channels: 1, volume: 1, whole: true }).encode();
         send(&victim.socket, &welcome, &victim.files);
         // Lines that nobody is told of take no memory, and are told of for ever.
-        let line = [&Listed::head(1, 1, 4, 1)[..], b".\0\0\0\0\0\0\0"].concat();
+        let line = [&Listed::head(1, 1, 4, 1, false)[..], b".\0\0\0\0\0\0\0"].concat();
         victim.arena.copy_in(0, &line.repeat(65_536 / line.len()));
         while !client.is_finished() {
             let host = &mut victim.hosts[0];

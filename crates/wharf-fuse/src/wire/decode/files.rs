@@ -92,7 +92,8 @@ pub(super) fn write<'a>(mut body: Body<'a>, data: Data<'a>, terms: &Terms) -> De
 pub(super) fn list<'a>(mut body: Body<'a>, entries: bool, terms: &Terms) -> Decoded<'a> {
     let raw: ReadIn = body.take()?;
     let size = fits(raw.size, terms)?;
-    Ok(Operation::List { handle: HandleId(raw.fh), op: op::List { cursor: raw.offset }, size, entries })
+    let (handle, op) = (HandleId(raw.fh), op::List { cursor: raw.offset });
+    Ok(Operation::List { handle, op, size, entries, pattern: None })
 }
 
 pub(super) fn flush(mut body: Body<'_>) -> Decoded<'_> {

@@ -301,7 +301,7 @@ fn a_read_has_a_place_and_a_size_that_fit() {
         Opcode::Readdirplus,
         &[cursor.as_bytes()],
         &format!(
-            "List {{ handle: HandleId(2), op: List {{ cursor: {} }}, size: 100, entries: true }}",
+            "List {{ handle: HandleId(2), op: List {{ cursor: {} }}, size: 100, entries: true, pattern: None }}",
             u64::MAX
         ),
     );

@@ -188,7 +188,8 @@ fn listed(name: &[u8], form: EntryForm, entry: Option<&EntryReply>) -> Vec<u8> {
     payload.bytes_mut().expect("nobody else has it").fill(0xee);
     let mut lease = payload.lease().expect("nobody else has it");
     let mut window = lease.window(4096).expect("nobody else has it");
-    let line = Line { name, inode: 5, kind: Kind::Directory, cursor: 6, form, entry };
+    let attributes = entry.map(|entry| &entry.attributes);
+    let line = Line { name, inode: 5, kind: Kind::Directory, cursor: 6, form, entry, attributes };
     DirentForm.put(&mut window, 8, &line);
     let bytes = DirentForm.bytes(name.len(), form);
     window.fill(|buffer| {

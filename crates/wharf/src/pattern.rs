@@ -1,8 +1,39 @@
-//! Patterns for names, as a shell has them: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before what is meant as it is.
+//! Patterns for names, as a shell has them.
 
-/// Whether all of `name` is described by `pattern`. Takes time in proportion to the product of both lengths at
-/// the worst.
-pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+use std::borrow::Cow;
+
+/// A pattern for names: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before what is meant as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern<'a>(Cow<'a, [u8]>);
+
+impl<'a> Pattern<'a> {
+    /// The pattern that these bytes are. All bytes are one.
+    pub fn new(bytes: &'a [u8]) -> Pattern<'a> {
+        Pattern(Cow::Borrowed(bytes))
+    }
+
+    /// The pattern as it was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it describes all of `name`. Takes time in proportion to the product of both lengths at the worst.
+    pub fn describes(&self, name: &[u8]) -> bool {
+        matches(&self.0, name)
+    }
+
+    /// What every name that it describes begins with, for who can find names by their beginnings.
+    pub fn prefix(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| b"*?[\\".contains(byte));
+        &self.0[..end.unwrap_or(self.0.len())]
+    }
+
+    pub(crate) fn into_owned(self) -> Pattern<'static> {
+        Pattern(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     // Where the last star stood, and how much of the name it has swallowed.
     let mut star: Option<(usize, usize)> = None;
@@ -64,7 +95,7 @@ fn in_class(class: &[u8], byte: u8) -> Option<(bool, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{Pattern, matches};
 
     #[test]
     fn patterns_describe_what_a_shell_says_they_do() {
@@ -89,6 +120,13 @@ mod tests {
             ("**a", "bba", true),
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_begin_with_what_stands_before_the_first_sign() {
+        for (pattern, prefix) in [("abc*d", "abc"), ("a[b]", "a"), (r"a\*", "a"), ("?", ""), ("all", "all")] {
+            assert_eq!(Pattern::new(pattern.as_bytes()).prefix(), prefix.as_bytes(), "{pattern}");
         }
     }
 

@@ -1,0 +1,83 @@
+//! Which names of a listing are wanted, and how far it has come through those that are not.
+
+use crate::Pattern;
+
+/// Names that are left out before a listing gives the queue to others.
+const PASSED_MAX: u32 = 4096;
+
+/// What lets the wanted names of one listing through.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sieve<'a> {
+    pattern: Option<Pattern<'a>>,
+    passed: u32,
+    /// The cursor after the last name that was left out.
+    cursor: u64,
+}
+
+impl<'a> Sieve<'a> {
+    pub(crate) fn new(pattern: Option<Pattern<'a>>) -> Sieve<'a> {
+        Sieve { pattern, ..Sieve::default() }
+    }
+
+    pub(crate) fn pattern(&self) -> Option<&Pattern<'a>> {
+        self.pattern.as_ref()
+    }
+
+    pub(crate) fn wants(&self, name: &[u8]) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| pattern.describes(name))
+    }
+
+    /// Leaves a name out if it is not wanted, and says then whether the listing may go on at once.
+    pub(crate) fn passes(&mut self, name: &[u8], cursor: u64) -> Option<bool> {
+        if self.wants(name) {
+            return None;
+        }
+        if self.passed == PASSED_MAX {
+            return Some(false);
+        }
+        (self.passed, self.cursor) = (self.passed + 1, cursor);
+        Some(true)
+    }
+
+    /// Where a listing goes on in which so many names were left out that it was stopped.
+    pub(crate) fn goes_on(&mut self) -> Option<u64> {
+        let stopped = std::mem::take(&mut self.passed) == PASSED_MAX;
+        stopped.then_some(self.cursor)
+    }
+
+    /// The same for a listing on another thread.
+    pub(crate) fn apart(&self) -> Sieve<'static> {
+        Sieve { pattern: self.pattern.clone().map(Pattern::into_owned), ..*self }
+    }
+
+    /// That one has come so far.
+    pub(crate) fn follows(&mut self, apart: &Sieve<'_>) {
+        (self.passed, self.cursor) = (apart.passed, apart.cursor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_that_leaves_many_names_out_is_stopped_and_goes_on_behind_them() {
+        let mut sieve = Sieve::new(Some(Pattern::new(b"*9999")));
+        let mut listed = |from: u64| {
+            let mut taken = Vec::new();
+            for number in from..10_000u64 {
+                match sieve.passes(number.to_string().as_bytes(), number + 1) {
+                    Some(true) => {}
+                    Some(false) => break,
+                    None => taken.push(number),
+                }
+            }
+            (taken, sieve.goes_on())
+        };
+        assert_eq!(listed(0), (vec![], Some(4096)));
+        assert_eq!(listed(4096), (vec![], Some(8192)));
+        assert_eq!(listed(8192), (vec![9999], None));
+        let mut all = Sieve::new(None);
+        assert_eq!((all.passes(b"x", 1), all.goes_on()), (None, None));
+    }
+}
