@@ -1,4 +1,4 @@
-//! Zip archives mounted by Wharf, fuse-zip and archivemount: `archives WHARF [ROUNDS]`, as root.
+//! Zip archives mounted by Wharf, fuse-zip and archivemount: `archives WHARF [ROUNDS [large]]`, as root.
 //!
 //! Each round mounts each archive with each server, one after another, and does the same works. A ratio is formed
 //! within a round; the table has the medians. See docs/notes/0001-measuring.md for why.
@@ -19,13 +19,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut given = std::env::args().skip(1);
     let wharf = given.next().ok_or("usage: archives WHARF [ROUNDS]")?;
     let rounds: usize = given.next().map_or(Ok(3), |rounds| rounds.parse())?;
+    let only_large = given.next().is_some_and(|only| only == "large");
     let archives = Archives::make()?;
     let mut table = Table::default();
     for round in 0..rounds {
         for at in 0..SERVERS.len() {
             // Each comes first in turn.
             let server = SERVERS[(at + round) % SERVERS.len()];
-            for sample in measure(server, Path::new(&wharf), &archives)? {
+            for sample in measure(server, Path::new(&wharf), &archives, only_large)? {
                 table.add(server, round, sample);
             }
         }
@@ -38,12 +39,48 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What does not work is told, and has no value in the table.
-fn measure(kind: server::Kind, wharf: &Path, archives: &Archives) -> Result<Vec<Sample>, Box<dyn Error>> {
+fn measure(
+    kind: server::Kind,
+    wharf: &Path,
+    archives: &Archives,
+    only_large: bool,
+) -> Result<Vec<Sample>, Box<dyn Error>> {
     let mut samples = Vec::new();
-    let mut take = |work: &str, sample: std::io::Result<Sample>| match sample {
+    if !only_large {
+        small(kind, wharf, archives, &mut samples)?;
+    }
+    let mut take = taking(kind, &mut samples);
+    let (server, _) = Server::mount(kind, wharf, &archives.large)?;
+    let file = server.point().join("large");
+    let work = "read 1 GiB once";
+    take(work, works::read_once(work, &file));
+    let work = "4 KiB anywhere in it, after that";
+    take(work, works::random(work, &file));
+    let work = "4 KiB anywhere in 64 MiB of it, once more";
+    take(work, works::random_again(work, &file));
+    let work = "1 GiB of these 64 MiB, 1 MiB at a time";
+    take(work, works::sequential_again(work, &file));
+    take("memory", Ok(works::memory("memory after reading", &server)));
+    drop(take);
+    server.end()?;
+    Ok(samples)
+}
+
+fn taking(kind: server::Kind, samples: &mut Vec<Sample>) -> impl FnMut(&str, std::io::Result<Sample>) {
+    move |work, sample| match sample {
         Ok(sample) => samples.push(sample),
         Err(error) => eprintln!("{}: {work}: {error}", kind.name()),
-    };
+    }
+}
+
+/// Archives of many members.
+fn small(
+    kind: server::Kind,
+    wharf: &Path,
+    archives: &Archives,
+    samples: &mut Vec<Sample>,
+) -> Result<(), Box<dyn Error>> {
+    let mut take = taking(kind, samples);
     let (server, took) = Server::mount(kind, wharf, &archives.many)?;
     let work = "mount 100,000 entries";
     take(work, Ok(Sample { work, unit: "ms", value: took.as_secs_f64() * 1e3 }));
@@ -56,19 +93,7 @@ fn measure(kind: server::Kind, wharf: &Path, archives: &Archives) -> Result<Vec<
     let work = "read 5,000 files once";
     take(work, works::read_all(work, server.point()));
     server.end()?;
-    let (server, _) = Server::mount(kind, wharf, &archives.large)?;
-    let file = server.point().join("large");
-    let work = "read 1 GiB once";
-    take(work, works::read_once(work, &file));
-    let work = "4 KiB anywhere in it, after that";
-    take(work, works::random(work, &file));
-    let work = "4 KiB anywhere in 64 MiB of it, once more";
-    take(work, works::random_again(work, &file));
-    let work = "1 GiB of these 64 MiB, 1 MiB at a time";
-    take(work, works::sequential_again(work, &file));
-    take("memory", Ok(works::memory("memory after reading", &server)));
-    server.end()?;
-    Ok(samples)
+    Ok(())
 }
 
 /// Samples by work, then by server, a value for each round.

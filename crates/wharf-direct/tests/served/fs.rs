@@ -30,7 +30,7 @@ pub(crate) struct Files {
     /// Files are not opened.
     pub(crate) stateless: bool,
     /// A file that nobody may write to.
-    kept: Arc<Mutex<String>>,
+    pub(crate) kept: Arc<Mutex<String>>,
 }
 
 /// Bytes that a file has at the most.
