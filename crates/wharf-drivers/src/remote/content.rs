@@ -13,18 +13,16 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 use wharf::Error;
-use wharf::error::Kind as Why;
 
 use super::Result;
+use super::arrivals::{Arrivals, Flight, State, bring, landed};
 use super::cache::{BLOCK_BYTES, Cache};
 use super::engine::Engine;
-use super::failure::Failure;
 use super::meta::Version;
 use super::store::Store;
-use super::tree::inside;
 
 /// Blocks that one request asks for. More would keep the other connections idle.
 const FETCH_BLOCKS_MAX: u32 = 16;
@@ -37,56 +35,11 @@ pub(super) struct Supply {
     pub(super) cache: Cache,
 }
 
-/// Contents that were read lately, by their paths: what the kernel forgets, it may ask for again.
-#[derive(Debug, Default)]
-pub(super) struct Lately {
-    by_path: HashMap<Arc<str>, (Arc<Content>, u64)>,
-    uses: u64,
-}
-
-/// So many are remembered; each takes some hundred bytes. Their blocks are the cache's.
-const LATELY_MAX: usize = 16 << 10;
-
-impl Lately {
-    /// This version of what is at a path.
-    pub(super) fn get(&mut self, path: &Arc<str>, version: &Version) -> Arc<Content> {
-        self.uses += 1;
-        if let Some((content, used)) = self.by_path.get_mut(path)
-            && content.version.is_same(version)
-        {
-            *used = self.uses;
-            return content.clone();
-        }
-        if self.by_path.len() >= LATELY_MAX {
-            let old = self.uses - LATELY_MAX as u64 / 2;
-            self.by_path.retain(|_, (_, used)| *used > old);
-        }
-        let content = Content::new(path.clone(), version.clone());
-        self.by_path.insert(path.clone(), (content.clone(), self.uses));
-        content
-    }
-
-    /// What is at a path is changed here.
-    pub(super) fn forget(&mut self, path: &str) {
-        if let Some((content, _)) = self.by_path.remove(path) {
-            content.end();
-        }
-    }
-
-    /// A directory is moved or replaced here.
-    pub(super) fn forget_below(&mut self, directory: &str) {
-        let prefix = inside(directory, "");
-        for (_, (content, _)) in self.by_path.extract_if(|path, _| path.starts_with(&prefix)) {
-            content.end();
-        }
-    }
-}
-
 /// One version of one file.
 #[derive(Debug)]
 pub(super) struct Content {
     /// For the cache: no other contents ever have it.
-    id: u64,
+    pub(super) id: u64,
     path: Mutex<Arc<str>>,
     pub(super) version: Version,
     on_their_way: Mutex<HashMap<u32, Flight>>,
@@ -96,15 +49,6 @@ pub(super) struct Content {
     held: OnceLock<Bytes>,
 }
 
-type Flight = watch::Receiver<State>;
-
-#[derive(Clone, Debug)]
-enum State {
-    Flying,
-    Landed(Bytes),
-    Failed(Why),
-}
-
 /// A block, now or soon.
 enum Block {
     Here(Bytes),
@@ -112,7 +56,7 @@ enum Block {
 }
 
 impl Content {
-    fn new(path: Arc<str>, version: Version) -> Arc<Content> {
+    pub(super) fn new(path: Arc<str>, version: Version) -> Arc<Content> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Arc::new(Content {
@@ -174,7 +118,7 @@ impl Content {
         *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
     }
 
-    fn path(&self) -> Arc<str> {
+    pub(super) fn path(&self) -> Arc<str> {
         self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -244,21 +188,18 @@ impl Content {
                 flights.insert(index, flight);
                 senders.push(sender);
             }
-            senders.reverse();
-            let arrivals = Arrivals {
-                content: self.clone(),
-                supply: supply.clone(),
-                index: first,
-                waiting: senders,
-                block: BytesMut::new(),
-                why: Why::Io,
-            };
+            let arrivals = Arrivals::new(self.clone(), supply.clone(), first, senders);
             supply.engine.detach(bring(arrivals));
             rest = &rest[run..];
         }
     }
 
-    fn block_bytes(&self, index: u32) -> u64 {
+    /// A block has left the list: it is in the cache, or will not come.
+    pub(super) fn landed(&self, index: u32) {
+        self.lock().remove(&index);
+    }
+
+    pub(super) fn block_bytes(&self, index: u32) -> u64 {
         (self.version.size - u64::from(index) * BLOCK_BYTES).min(BLOCK_BYTES)
     }
 
@@ -277,163 +218,9 @@ fn indices(range: &Range<u64>) -> Range<u32> {
     index(range.start)..index(range.end - 1) + 1
 }
 
-async fn landed(mut flight: Flight) -> Result<Bytes> {
-    const DOING: &str = "reading a file";
-    let state = flight.wait_for(|state| !matches!(state, State::Flying)).await;
-    match state.as_deref() {
-        Ok(State::Landed(bytes)) => Ok(bytes.clone()),
-        // The cause was logged where it was met.
-        Ok(State::Failed(why)) => Err(Error::new(*why)),
-        Ok(State::Flying) | Err(_) => Err(Error::io(DOING)),
-    }
-}
-
-/// Where the bytes of one request arrive: they fill block after block.
-struct Arrivals {
-    content: Arc<Content>,
-    supply: Arc<Supply>,
-    /// The block that is being filled.
-    index: u32,
-    /// Who is told of this block (the last) and the following ones.
-    waiting: Vec<watch::Sender<State>>,
-    block: BytesMut,
-    /// What to tell those whose block does not come.
-    why: Why,
-}
-
-impl Arrivals {
-    /// What is still to come.
-    fn rest(&self) -> Range<u64> {
-        let begin = u64::from(self.index) * BLOCK_BYTES;
-        let end = begin + self.waiting.len() as u64 * BLOCK_BYTES;
-        begin + self.block.len() as u64..end.min(self.content.version.size)
-    }
-
-    fn take(&mut self, mut piece: Bytes) {
-        while !piece.is_empty() && !self.waiting.is_empty() {
-            let len = self.content.block_bytes(self.index) as usize;
-            if self.block.is_empty() {
-                self.block.reserve(len);
-            }
-            let part = piece.split_to(piece.len().min(len - self.block.len()));
-            self.block.extend_from_slice(&part);
-            if self.block.len() == len {
-                let bytes = self.block.split().freeze();
-                self.end(State::Landed(bytes));
-            }
-        }
-    }
-
-    /// The present block is there, or will never be.
-    fn end(&mut self, mut state: State) {
-        if self.content.is_ended() {
-            // Perhaps the service had the change already when it sent this.
-            state = State::Failed(Why::Stale);
-        }
-        if let State::Landed(bytes) = &state {
-            self.supply.cache.put((self.content.id, self.index), bytes.clone());
-        }
-        self.content.lock().remove(&self.index);
-        if let Some(sender) = self.waiting.pop() {
-            sender.send_replace(state);
-        }
-        self.index += 1;
-    }
-}
-
-impl Drop for Arrivals {
-    /// However it ended, nobody waits on. The next who wants such a block asks again.
-    fn drop(&mut self) {
-        while !self.waiting.is_empty() {
-            self.end(State::Failed(self.why));
-        }
-    }
-}
-
-async fn bring(arrivals: Arrivals) {
-    const DOING: &str = "reading a file";
-    let store = arrivals.supply.store.clone();
-    let content = arrivals.content.clone();
-    let arrivals = Mutex::new(arrivals);
-    let lock = || arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-    let attempt = || async {
-        // What has arrived is not asked for a second time.
-        let rest = lock().rest();
-        if content.is_ended() {
-            return Err(Failure::stale(DOING));
-        }
-        store.read(&content.path(), rest, &content.version, &mut |piece| lock().take(piece)).await
-    };
-    let brought = store.tried(DOING, attempt).await;
-    if let Err(error) = brought {
-        lock().why = error.kind();
-        if !content.is_ended() {
-            log::warn!("{}: {error}", content.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::credentials::Credentials;
-    use super::super::location::Location;
     use super::*;
-
-    #[test]
-    fn contents_are_remembered_by_path_and_version_and_not_without_end() {
-        let mut lately = Lately::default();
-        let version = |size| Version { size, ..Version::default() };
-        let first = lately.get(&"a".into(), &version(1));
-        assert!(Arc::ptr_eq(&first, &lately.get(&"a".into(), &version(1))));
-        assert!(!Arc::ptr_eq(&first, &lately.get(&"a".into(), &version(2))));
-        for number in 0..3 * LATELY_MAX {
-            lately.get(&number.to_string().into(), &version(1));
-        }
-        assert!(lately.by_path.len() <= LATELY_MAX);
-    }
-
-    #[test]
-    fn a_change_made_here_makes_new_contents_however_alike_their_versions() {
-        let mut lately = Lately::default();
-        let version = Version { size: 5, ..Version::default() };
-        let paths: [Arc<str>; 3] = ["a/x".into(), "a/y".into(), "a".into()];
-        let [x, y, a] = paths.clone().map(|path| lately.get(&path, &version));
-        lately.forget("a/x");
-        assert!(x.is_ended() && !y.is_ended());
-        assert_ne!(lately.get(&paths[0], &version).id, x.id);
-        lately.forget_below("a");
-        assert!(y.is_ended() && !a.is_ended());
-        assert_ne!(lately.get(&paths[1], &version).id, y.id);
-    }
-
-    #[test]
-    fn what_was_asked_for_before_a_change_and_comes_after_it_is_thrown_away() {
-        let store = Store::new(&Location::parse("file:///").unwrap(), &Credentials::default()).unwrap();
-        let engine = Engine::start().unwrap();
-        let supply = Arc::new(Supply { store: Arc::new(store), engine, cache: Cache::new(1 << 20) });
-        let version = Version { size: 5, ..Version::default() };
-        for ends in [false, true] {
-            let content = Content::new("a".into(), version.clone());
-            let (sender, flight) = watch::channel(State::Flying);
-            let (content_too, supply_too) = (content.clone(), supply.clone());
-            let mut arrivals = Arrivals {
-                content: content_too,
-                supply: supply_too,
-                index: 0,
-                waiting: vec![sender],
-                block: BytesMut::new(),
-                why: Why::Io,
-            };
-            arrivals.take(Bytes::from_static(b"by"));
-            if ends {
-                content.end();
-            }
-            arrivals.take(Bytes::from_static(b"tes"));
-            let told = wharf::testing::block_on(landed(flight));
-            assert_eq!(told.is_err_and(|error| error.kind() == Why::Stale), ends);
-            assert_eq!(supply.cache.has((content.id, 0)), !ends);
-        }
-    }
 
     #[test]
     fn a_range_touches_the_blocks_of_its_first_and_last_byte() {

@@ -10,7 +10,8 @@ use wharf::notice::Notice;
 use wharf::{Attributes, Context, Entry, Error, Kind, Lifetimes, Notifier, Time};
 
 use super::Result;
-use super::content::{Content, Lately, Supply};
+use super::content::{Content, Supply};
+use super::lately::Lately;
 use super::listing::{Item, Listing};
 use super::meta::{Meta, Version};
 use super::options::Options;

@@ -17,6 +17,7 @@
 //! ```
 
 mod ahead;
+mod arrivals;
 mod cache;
 mod changes;
 mod content;
@@ -26,10 +27,13 @@ mod failure;
 mod fs;
 mod ftp;
 mod knowledge;
+mod lately;
 mod listing;
+mod local;
 mod location;
 mod meta;
 mod neighbours;
+mod note;
 mod options;
 mod sending;
 mod spool;
@@ -123,7 +127,7 @@ fn spools(location: &Location, store: &Store, engine: &Engine) -> Result<Spools,
     let name = location.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     let place =
         base.join("wharf-remote").join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash()));
-    engine.block_on(changes::retry(store, &place));
+    engine.block_on(local::retry(store, &place));
     Spools::open(&place).map_err(|error| {
         format!("{} cannot be used ({error}); name another with --option spool=DIR", place.display())
     })
