@@ -1,6 +1,7 @@
 //! The remote driver against real servers, on loopback, that behave and that do not.
 
 mod dav;
+mod disc_cache;
 mod mounted;
 mod network;
 mod reading;
@@ -8,11 +9,21 @@ mod server;
 mod services;
 mod writing;
 
+use std::sync::{Mutex, PoisonError};
+
 use wharf::testing::Volume;
 use wharf_drivers::remote::{Location, Remote};
 
-/// Has what the driver logs shown with a test that fails.
+/// Has what the driver logs shown with a test that fails, and kept.
 struct Shown;
+
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The lines of the log that speak of something. All tests write to one log.
+fn logged(what: &str) -> Vec<String> {
+    let lines = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.iter().filter(|line| line.contains(what)).cloned().collect()
+}
 
 impl log::Log for Shown {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -21,6 +32,8 @@ impl log::Log for Shown {
     fn log(&self, record: &log::Record<'_>) {
         if record.target().starts_with("wharf") {
             println!("{}: {}", record.level(), record.args());
+            let line = format!("{}: {}", record.level(), record.args());
+            LOGGED.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     }
     fn flush(&self) {}

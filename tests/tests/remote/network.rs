@@ -134,9 +134,12 @@ fn what_was_written_is_read_next_from_a_service_whose_times_never_change() {
     server.timeless();
     // Of one block, which need not be fetched back, and of several, which must be.
     for (name, len) in [("short", 1_000), ("long", 300_000)] {
-        for lifetime in ["0", "60s"] {
+        // With a cache in memory, and with nothing but one on disc.
+        for (lifetime, memory, disc) in [("0", "256M", "0"), ("60s", "256M", "0"), ("60s", "0", "16M")] {
             let version = |seed| noise(len, seed);
-            let mut volume = dav(&server, &spool, &[("lifetime", lifetime)]);
+            let cache_dir = spool.path().to_str().unwrap();
+            let options = [("cache", memory), ("disc-cache", disc), ("cache-dir", cache_dir)];
+            let mut volume = dav(&server, &spool, &[&[("lifetime", lifetime)], &options[..]].concat());
             server.put(name, &version(1));
             server.put("other", &version(2));
             assert!(volume.read(name).unwrap() == version(1), "{name}: as the service has it");
@@ -166,6 +169,10 @@ fn what_was_written_is_read_next_from_a_service_whose_times_never_change() {
             volume.unlink(name).unwrap();
             volume.write(name, &version(7)).unwrap();
             assert!(volume.read(name).unwrap() == version(7), "{name}: removed and made again");
+            volume.unmount();
+            let mut volume = dav(&server, &spool, &options);
+            assert!(volume.read(name).unwrap() == version(7), "{name}: by the next mount");
+            assert!(volume.read("other").unwrap() == version(6));
             volume.unmount();
         }
     }

@@ -60,6 +60,11 @@ impl Arrivals {
         Arrivals { content, supply, index, waiting, block: BytesMut::new(), why: Why::Io }
     }
 
+    /// The block that is to be filled next.
+    fn next(&self) -> Option<u32> {
+        (!self.waiting.is_empty()).then_some(self.index)
+    }
+
     /// What is still to come.
     fn rest(&self) -> Range<u64> {
         let begin = u64::from(self.index) * BLOCK_BYTES;
@@ -90,6 +95,9 @@ impl Arrivals {
         }
         if let State::Landed(bytes) = &state {
             self.supply.cache.put((self.content.id, self.index), bytes.clone());
+            if let Some(disc) = &self.supply.disc {
+                disc.put(&self.content, self.index, bytes);
+            }
         }
         self.content.landed(self.index);
         if let Some(sender) = self.waiting.pop() {
@@ -108,7 +116,23 @@ impl Drop for Arrivals {
     }
 }
 
-/// Has the service send it all, with as many requests as that takes.
+/// Brings what is on disc from there. The first that is not, and what is behind it, is left to the service.
+async fn bring_from_disc(arrivals: &Mutex<Arrivals>) {
+    let lock = || arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    let (content, supply) = {
+        let arrivals = lock();
+        (arrivals.content.clone(), arrivals.supply.clone())
+    };
+    let Some(disc) = &supply.disc else { return };
+    loop {
+        let next = lock().next();
+        let Some(index) = next else { return };
+        let Some(bytes) = disc.read(&content, index).await else { return };
+        lock().take(bytes);
+    }
+}
+
+/// Has the service send what is not on disc, with as many requests as that takes.
 pub(super) async fn bring(arrivals: Arrivals) {
     const DOING: &str = "reading a file";
     let store = arrivals.supply.store.clone();
@@ -123,6 +147,10 @@ pub(super) async fn bring(arrivals: Arrivals) {
         }
         store.read(&content.path(), rest, &content.version, &mut |piece| lock().take(piece)).await
     };
+    bring_from_disc(&arrivals).await;
+    if lock().next().is_none() {
+        return;
+    }
     let brought = store.tried(DOING, attempt).await;
     if let Err(error) = brought {
         lock().why = error.kind();
@@ -146,7 +174,8 @@ mod tests {
     fn what_was_asked_for_before_a_change_and_comes_after_it_is_thrown_away() {
         let store = Store::new(&Location::parse("file:///").unwrap(), &Credentials::default()).unwrap();
         let engine = Engine::start().unwrap();
-        let supply = Arc::new(Supply { store: Arc::new(store), engine, cache: Cache::new(1 << 20) });
+        let supply =
+            Arc::new(Supply { store: Arc::new(store), engine, cache: Cache::new(1 << 20), disc: None });
         let version = Version { size: 5, ..Version::default() };
         for ends in [false, true] {
             let content = Content::new("a".into(), version.clone());

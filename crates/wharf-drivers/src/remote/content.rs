@@ -20,6 +20,7 @@ use wharf::Error;
 use super::Result;
 use super::arrivals::{Arrivals, Flight, State, bring, landed};
 use super::cache::{BLOCK_BYTES, Cache};
+use super::disc_cache::DiscCache;
 use super::engine::Engine;
 use super::meta::Version;
 use super::store::Store;
@@ -33,6 +34,13 @@ pub(super) struct Supply {
     pub(super) store: Arc<Store>,
     pub(super) engine: Engine,
     pub(super) cache: Cache,
+    pub(super) disc: Option<DiscCache>,
+}
+
+impl Supply {
+    fn is_on_disc(&self, content: &Content, index: u32) -> bool {
+        self.disc.as_ref().is_some_and(|disc| disc.has(content, index))
+    }
 }
 
 /// One version of one file.
@@ -176,11 +184,15 @@ impl Content {
         blocks.into_iter().map(|(index, block)| (index, block.unwrap_or_else(|| flight(index)))).collect()
     }
 
-    /// Starts fetching blocks, in rising order, that follow each other in one request.
+    /// Starts fetching blocks, in rising order, that follow each other in one request, and those on disc from there.
     fn fetch(self: &Arc<Self>, supply: &Arc<Supply>, flights: &mut HashMap<u32, Flight>, missing: Vec<u32>) {
         let mut rest = &missing[..];
         while let Some(&first) = rest.first() {
-            let follows = |(step, index): &(usize, &u32)| **index == first + *step as u32;
+            let from_disc = supply.is_on_disc(self, first);
+            let follows = |(step, index): &(usize, &u32)| {
+                **index == first + *step as u32
+                    && (*step == 0 || supply.is_on_disc(self, **index) == from_disc)
+            };
             let run = rest.iter().enumerate().take_while(follows).take(FETCH_BLOCKS_MAX as usize).count();
             let mut senders = Vec::with_capacity(run);
             for index in first..first + run as u32 {

@@ -185,6 +185,9 @@ impl Knowledge {
                 content.end();
             }
         }
+        if let Some(disc) = &self.supply.disc {
+            disc.forget(path, is_directory);
+        }
     }
 
     /// All of a short file that the service has as we know it, if its bytes are here.

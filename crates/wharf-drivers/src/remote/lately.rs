@@ -29,7 +29,8 @@ impl Lately {
         }
         if self.by_path.len() >= LATELY_MAX {
             let old = self.uses - LATELY_MAX as u64 / 2;
-            self.by_path.retain(|_, (_, used)| *used > old);
+            // Those in use stay: all that may still bring bytes end with a change that is made here.
+            self.by_path.retain(|_, (content, used)| *used > old || Arc::strong_count(content) > 1);
         }
         let content = Content::new(path.clone(), version.clone());
         self.by_path.insert(path.clone(), (content.clone(), self.uses));

@@ -63,6 +63,25 @@ impl Version {
         }
     }
 
+    /// Whether this for certain speaks of the contents that were `kept`: by a tag or a time, not by the size alone.
+    pub(super) fn proves(&self, kept: &Version) -> bool {
+        let told = match (&self.etag, &kept.etag) {
+            (Some(_), Some(_)) => true,
+            _ => self.modified.is_some() && kept.modified.is_some(),
+        };
+        told && self.is_same(kept)
+    }
+
+    /// Whether contents of this version may be known by it some other day. Times, and often tags, count seconds:
+    /// what was changed just now may be changed once more and still say the same.
+    pub(super) fn lasts(&self, now: Time) -> bool {
+        const SECONDS: i64 = 60;
+        match self.modified {
+            Some(modified) => modified.seconds.saturating_add(SECONDS) < now.seconds,
+            None => self.strong_etag().is_some(),
+        }
+    }
+
     /// The tag, if the service may be asked for exactly these contents by it. A weak one never matches.
     pub(super) fn strong_etag(&self) -> Option<&str> {
         self.etag.as_deref().filter(|tag| !tag.starts_with("W/"))
@@ -93,5 +112,29 @@ mod tests {
             assert_eq!(two.is_same(&one), same, "{two:?} {one:?}");
         }
         assert_eq!(version(1, None, Some("W/\"a\"")).strong_etag(), None);
+    }
+
+    #[test]
+    fn what_is_kept_for_long_is_known_by_more_than_its_size_and_is_not_of_this_minute() {
+        for (one, two, proves) in [
+            (version(1, None, None), version(1, None, None), false),
+            (version(1, Some(4), None), version(1, None, Some("a")), false),
+            (version(1, Some(4), Some("a")), version(1, Some(4), None), true),
+            (version(1, None, Some("a")), version(1, None, Some("a")), true),
+            (version(1, None, Some("a")), version(1, None, Some("b")), false),
+        ] {
+            assert_eq!(one.proves(&two), proves, "{one:?} {two:?}");
+        }
+        let now = Time { seconds: 1000, nanoseconds: 0 };
+        for (version, lasts) in [
+            (version(1, Some(900), None), true),
+            (version(1, Some(999), Some("a")), false),
+            (version(1, Some(i64::MAX), None), false),
+            (version(1, None, Some("a")), true),
+            (version(1, None, Some("W/a")), false),
+            (version(1, None, None), false),
+        ] {
+            assert_eq!(version.lasts(now), lasts, "{version:?}");
+        }
     }
 }

@@ -22,6 +22,7 @@ mod cache;
 mod changes;
 mod content;
 mod credentials;
+mod disc_cache;
 mod engine;
 mod failure;
 mod fs;
@@ -41,7 +42,7 @@ mod store;
 mod tree;
 mod web;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wharf::{Defaults, Lifetimes};
@@ -51,6 +52,7 @@ use crate::info::{Describe, Info};
 use cache::Cache;
 use content::Supply;
 use credentials::Credentials;
+use disc_cache::DiscCache;
 use engine::Engine;
 use knowledge::Knowledge;
 use spool::Spools;
@@ -98,7 +100,8 @@ impl Remote {
         );
         let cache = Cache::new(options.cache_bytes_max);
         let ahead_bytes_max = AHEAD_BYTES_MAX.min(options.cache_bytes_max / 4);
-        let supply = Arc::new(Supply { store, engine, cache });
+        let disc = disc_cache(location);
+        let supply = Arc::new(Supply { store, engine, cache, disc });
         let (tree, root) = Tree::new();
         let knowledge = Arc::new(Knowledge::new(supply, tree, options, spools));
         Ok(Remote { knowledge, root, shown: location.to_string(), ahead_bytes_max })
@@ -113,24 +116,42 @@ impl Remote {
 
 /// A place for files that are being changed. What earlier mounts left there is brought to the service first.
 fn spools(location: &Location, store: &Store, engine: &Engine) -> Result<Spools, String> {
-    let base = match &location.options.spool {
-        Some(place) => place.clone(),
-        None => {
-            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-            cache.ok_or(
-                "there is no place for files that are being changed; name one with --option spool=DIR",
-            )?
-        }
-    };
-    // One directory for each service, under a name that shows what it is for.
-    let name = location.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-    let place =
-        base.join("wharf-remote").join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash()));
+    let place = place(location, location.options.spool.as_deref(), "wharf-remote")
+        .ok_or("there is no place for files that are being changed; name one with --option spool=DIR")?;
     engine.block_on(local::retry(store, &place));
     Spools::open(&place).map_err(|error| {
         format!("{} cannot be used ({error}); name another with --option spool=DIR", place.display())
     })
+}
+
+/// A cache on disc, if one is wanted. One that cannot be had is no reason not to mount.
+fn disc_cache(location: &Location) -> Option<DiscCache> {
+    let options = &location.options;
+    if options.disc_cache_bytes_max == 0 {
+        return None;
+    }
+    let Some(place) = place(location, options.cache_dir.as_deref(), "wharf-remote-cache") else {
+        log::warn!("there is no place for a cache on disc; name one with --option cache-dir=DIR");
+        return None;
+    };
+    let opened = DiscCache::open(&place, options.disc_cache_bytes_max);
+    let refused = |error: &std::io::Error| {
+        log::warn!("there is no cache in {} for this mount ({error})", place.display())
+    };
+    opened.inspect_err(refused).ok()
+}
+
+/// A directory for this service, in that which was named or among the user's caches. Its name shows what it is for.
+fn place(location: &Location, named: Option<&Path>, kind: &str) -> Option<PathBuf> {
+    let base = match named {
+        Some(place) => place.to_owned(),
+        None => {
+            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+            std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?
+        }
+    };
+    let name = location.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    Some(base.join(kind).join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash())))
 }
 
 impl Describe for Remote {
@@ -145,6 +166,10 @@ impl Describe for Remote {
             .text("lifetime", format_args!("{:?} for what was learnt", options.lifetime))
             .count("connections", options.connections_max.into())
             .bytes("cache", options.cache_bytes_max);
+        let info = match options.disc_cache_bytes_max {
+            0 => info,
+            bytes => info.bytes("cache on disc", bytes),
+        };
         let info = if *lists_sizes {
             info
         } else {

@@ -19,6 +19,10 @@ pub struct Options {
     pub connections_max: u32,
     /// `cache=256M`: bytes of contents that are kept in memory.
     pub cache_bytes_max: u64,
+    /// `disc-cache=0`: bytes of contents that are kept on disc as well, from one mount to the next; 0: none.
+    pub disc_cache_bytes_max: u64,
+    /// `cache-dir=DIR`: where they are kept. By default below `$XDG_CACHE_HOME` or `~/.cache`.
+    pub cache_dir: Option<PathBuf>,
     /// `credentials=FILE`: user, password and the like, one `name=value` a line.
     pub credentials: Option<PathBuf>,
     /// `spool=DIR`: where files are that are being changed, and what could not be uploaded. By default below
@@ -45,6 +49,8 @@ impl Default for Options {
             lifetime: Duration::from_secs(5),
             connections_max: 16,
             cache_bytes_max: 256 << 20,
+            disc_cache_bytes_max: 0,
+            cache_dir: None,
             credentials: None,
             spool: None,
             endpoint: None,
@@ -58,8 +64,10 @@ impl Default for Options {
 }
 
 /// The names, for errors.
-const NAMES: &str =
-    "deadline, lifetime, connections, cache, credentials, spool, endpoint, region and anonymous";
+const NAMES: &str = "deadline, lifetime, connections, cache, disc-cache, cache-dir, credentials, spool, endpoint, \
+     region and anonymous";
+/// Less would be a few blocks.
+const DISC_CACHE_BYTES_MIN: u64 = 16 << 20;
 
 impl Options {
     /// Sets one by words, as in `deadline` and `30s`.
@@ -88,6 +96,15 @@ impl Options {
                     .ok_or_else(|| format!("remote: cannot have `{value}` connections; write 1 to 256"))?;
             }
             "cache" => self.cache_bytes_max = size()?,
+            "disc-cache" => {
+                self.disc_cache_bytes_max = size()?;
+                if (1..DISC_CACHE_BYTES_MIN).contains(&self.disc_cache_bytes_max) {
+                    return Err(format!(
+                        "remote: needs more than disc-cache={value}; write 16M or more, or 0"
+                    ));
+                }
+            }
+            "cache-dir" => self.cache_dir = Some(text()?.into()),
             "credentials" => self.credentials = Some(text()?.into()),
             "spool" => self.spool = Some(text()?.into()),
             "endpoint" => self.endpoint = Some(text()?),
@@ -124,6 +141,8 @@ mod tests {
             ("deadline", "soon", "30s"),
             ("cache", "much", "256M"),
             ("connections", "0", "1 to 256"),
+            ("disc-cache", "1M", "16M or more"),
+            ("cache-dir", "", "leave it out"),
             ("anonymous", "perhaps", "anonymous=yes"),
             ("region", "", "leave it out"),
         ] {
