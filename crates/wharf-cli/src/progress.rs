@@ -25,16 +25,15 @@ pub(crate) struct Told {
 
 #[derive(Debug)]
 struct State {
-    /// When there is something to say again.
-    next: Instant,
+    /// When there is something to say again; `None` before work has begun.
+    next: Option<Instant>,
     /// There is a line that is not ended.
     open: bool,
 }
 
 impl Told {
-    /// For work that begins now.
     pub(crate) fn new() -> Told {
-        let state = State { next: Instant::now() + PATIENCE, open: false };
+        let state = State { next: None, open: false };
         Told { terminal: io::stderr().is_terminal(), state: Mutex::new(state) }
     }
 }
@@ -43,17 +42,17 @@ impl Progress for Told {
     fn at(&self, step: Step<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if now < state.next {
+        if now < *state.next.get_or_insert(now + PATIENCE) {
             return;
         }
-        state.next = now + if self.terminal { TERMINAL_PERIOD } else { LINES_PERIOD };
+        state.next = Some(now + if self.terminal { TERMINAL_PERIOD } else { LINES_PERIOD });
         state.open = self.terminal;
         say(&line(step, self.terminal));
     }
 
     fn done(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.next = Instant::now() + PATIENCE;
+        state.next = None;
         if std::mem::take(&mut state.open) {
             say("\r\x1b[K");
         }

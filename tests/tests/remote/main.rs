@@ -2,8 +2,10 @@
 
 mod dav;
 mod disc_cache;
+mod ends;
 mod mounted;
 mod network;
+mod patience;
 mod reading;
 mod server;
 mod services;

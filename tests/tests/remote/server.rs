@@ -28,6 +28,27 @@ pub(crate) enum Fault {
     IgnoresConditions,
 }
 
+/// Which requests it does wrong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Those that give or take contents.
+    Contents,
+    /// All of one method.
+    Method(&'static str),
+    Everybody,
+}
+
+impl To {
+    fn includes(self, request: &Request) -> bool {
+        let is_file = !request.path.is_empty() && !request.path.ends_with('/');
+        match self {
+            To::Contents => matches!(&*request.method, "GET" | "PUT") && is_file,
+            To::Method(method) => request.method == method,
+            To::Everybody => true,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     pub(crate) bytes: Arc<Vec<u8>>,
@@ -37,7 +58,7 @@ pub(crate) struct File {
 #[derive(Debug, Default)]
 struct Shared {
     tree: Mutex<Tree>,
-    faults: Mutex<Vec<(Fault, usize)>>,
+    faults: Mutex<Vec<(Fault, To, usize)>>,
     /// Requests that came, by method.
     requests: Mutex<HashMap<String, usize>>,
     /// Bodies that are being sent now, and the most there ever were.
@@ -109,7 +130,11 @@ impl Server {
 
     /// Does wrong to so many requests of contents, beginning now.
     pub(crate) fn fault(&self, fault: Fault, times: usize) {
-        self.shared.faults.lock().unwrap().push((fault, times));
+        self.fault_to(To::Contents, fault, times);
+    }
+
+    pub(crate) fn fault_to(&self, to: To, fault: Fault, times: usize) {
+        self.shared.faults.lock().unwrap().push((fault, to, times));
     }
 
     pub(crate) fn behave(&self) {
@@ -194,12 +219,10 @@ fn serve(shared: &Shared, stream: TcpStream) {
     }
 }
 
-/// The next fault, for requests of contents.
+/// The next fault, if it is for such requests.
 fn next_fault(shared: &Shared, request: &Request) -> Option<Fault> {
-    let is_contents =
-        matches!(&*request.method, "GET" | "PUT") && !request.path.is_empty() && !request.path.ends_with('/');
     let mut faults = shared.faults.lock().unwrap();
-    let (fault, left) = faults.first_mut().filter(|_| is_contents)?;
+    let (fault, _, left) = faults.first_mut().filter(|(_, to, _)| to.includes(request))?;
     let fault = *fault;
     *left -= 1;
     if *left == 0 {

@@ -46,8 +46,8 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
         #[cfg(feature = "remote")]
         Spec::Remote(remote) => {
             let fs = drivers::remote::for_mount(remote, &plan)?;
-            let defaults = fs.defaults();
-            serve(fs, defaults, &plan, &ending)
+            let (defaults, uploads) = (fs.defaults(), fs.uploads());
+            serve_until(fs, defaults, &plan, &ending, move || drivers::remote::finish(&uploads))
         }
         #[cfg(feature = "zip")]
         Spec::Zip(zip) => {
@@ -67,6 +67,17 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
 }
 
 fn serve<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount, ending: &Ending) -> Result<(), Failure> {
+    serve_until(fs, defaults, plan, ending, || {})
+}
+
+/// Serves, and does something `last`, when nobody uses the volume any more and before it ends.
+fn serve_until<F: FileSystem>(
+    fs: F,
+    defaults: Defaults,
+    plan: &Mount,
+    ending: &Ending,
+    last: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
     let volume = mounted(fs, defaults, plan).map_err(|error| explained(&error))?;
     let connection = number_of(&volume);
     if ending.mounted(volume.handle(), connection) {
@@ -74,6 +85,7 @@ fn serve<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount, ending: &Ending
         return Ok(());
     }
     let direct = plan.direct.then(|| direct(&volume)).flatten();
+    volume.at_end(last);
     let published = connection.and_then(|connection| publish(&volume, connection, direct));
     if let Err(failure) = announce(plan, &volume) {
         // Whoever asked for it does not know that it is there.

@@ -4,6 +4,7 @@
 
 mod direct;
 mod mounts;
+mod remote;
 mod run;
 mod signals;
 mod usage;

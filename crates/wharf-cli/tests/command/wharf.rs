@@ -86,6 +86,15 @@ impl Running {
         Running { child, lines: lines(output), errors: lines(errors) }
     }
 
+    /// With a file, such as a terminal, for its errors.
+    #[track_caller]
+    pub(crate) fn start_on(command: &mut Command, errors: fs::File) -> Running {
+        let started = command.stdout(Stdio::piped()).stderr(errors).spawn();
+        let mut child = started.expect("the command starts");
+        let output = child.stdout.take().expect("piped");
+        Running { child, lines: lines(output), errors: lines(std::io::empty()) }
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

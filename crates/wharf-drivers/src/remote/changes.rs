@@ -222,7 +222,8 @@ impl Knowledge {
         self.unsettled().remove(&node.inode);
         self.tree.retire(node);
         let mut state = node.lock();
-        let local = state.local.as_ref().inspect(|local| local.lock().failed = false).cloned();
+        state.removed = true;
+        let local = state.local.as_ref().inspect(|local| local.lock().unwanted = true).cloned();
         let unused = (state.opens == 0).then(|| state.local.take()).flatten();
         drop(state);
         drop((local, unused));

@@ -3,10 +3,11 @@
 //! A queue never blocks: what is slow runs here, and the operation awaits its end, woken from this side.
 
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use wharf::{Context, Error};
 
@@ -17,11 +18,15 @@ const THREADS: usize = 2;
 /// For local files, names of hosts, and what else blocks.
 const BLOCKING_THREADS_MAX: usize = 16;
 
+/// What still blocks at the end, a host that does not answer or a disc, is not waited for longer.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The threads. They end with the volume.
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// Taken when dropped.
-    runtime: Option<Runtime>,
+    handle: Handle,
+    /// Taken at the end.
+    runtime: Mutex<Option<Runtime>>,
 }
 
 impl Engine {
@@ -29,16 +34,28 @@ impl Engine {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(THREADS).max_blocking_threads(BLOCKING_THREADS_MAX);
         let runtime = builder.thread_name("wharf-remote").enable_all().build()?;
-        Ok(Engine { runtime: Some(runtime) })
+        Ok(Engine { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)) })
     }
 
-    fn runtime(&self) -> &Runtime {
-        self.runtime.as_ref().expect("there until dropped")
+    /// Ends what is still going on: it has had its deadline. Not to be called on its own threads.
+    pub(super) fn end(&self) {
+        if let Some(runtime) = self.take() {
+            runtime.shutdown_timeout(END_PATIENCE);
+        }
+    }
+
+    /// Whether nothing is done any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn take(&self) -> Option<Runtime> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Starts work that goes on whoever waits.
     pub(super) fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime().spawn(work);
+        self.handle.spawn(work);
     }
 
     /// Does work to its end. If the waiting is dropped the work goes on.
@@ -46,7 +63,7 @@ impl Engine {
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        ended(self.runtime().spawn(work).await)
+        ended(self.handle.spawn(work).await)
     }
 
     /// Does work that ends half-way when the caller gives up: nothing that changes anything.
@@ -55,19 +72,19 @@ impl Engine {
         cx: &Context,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        cx.unless_cancelled(Abandoned(self.runtime().spawn(work))).await
+        cx.unless_cancelled(Abandoned(self.handle.spawn(work))).await
     }
 
     /// Blocks this thread, which is no queue's, until the work is done.
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime().block_on(work)
+        self.handle.block_on(work)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // What is still going on has had its deadline; nobody is to wait for a host that does not answer.
-        if let Some(runtime) = self.runtime.take() {
+        // This may be one of its own threads, which must not wait for itself.
+        if let Some(runtime) = self.take() {
             runtime.shutdown_background();
         }
     }

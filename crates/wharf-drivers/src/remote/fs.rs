@@ -9,6 +9,8 @@ use wharf::{
     Listing as Answer, Name, Opened, Statfs, Time, Window, op,
 };
 
+use crate::progress::Silent;
+
 use super::ahead::Ahead;
 use super::content::Content;
 use super::listing::{Item, Listing};
@@ -383,6 +385,9 @@ impl FileSystem for Remote {
     }
 
     async fn shutdown(&self) {
-        self.knowledge.drain().await;
+        // Whoever waited for it with patience has done so before.
+        let knowledge = self.knowledge.clone();
+        let drained = async move { Ok(knowledge.drain(&Silent).await) };
+        let _ = self.knowledge.supply.engine.finish(drained).await;
     }
 }

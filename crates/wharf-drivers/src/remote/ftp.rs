@@ -11,7 +11,6 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use opendal::ErrorKind;
-use std::os::fd::OwnedFd;
 use suppaftp::list::{File, ListParser};
 use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use suppaftp::tokio_rustls::TlsConnector;
@@ -23,7 +22,7 @@ use wharf::{Error, Kind, Time};
 use super::Result;
 use super::failure::Failure;
 use super::meta::{Meta, Version};
-use super::sending::piece;
+use super::sending::Outgoing;
 use super::store::Found;
 
 /// Bytes that are read or sent at once.
@@ -222,7 +221,7 @@ impl Ftp {
     }
 
     /// Uploads a file beside its place, and moves it there when the server has all of it.
-    pub(super) async fn upload(&self, path: &str, file: &Arc<OwnedFd>, size: u64) -> Result<(), Failure> {
+    pub(super) async fn upload(&self, path: &str, file: &Outgoing) -> Result<(), Failure> {
         const DOING: &str = "uploading a file";
         let (directory, name) = super::tree::apart(path);
         let number = self.uploads.fetch_add(1, Ordering::Relaxed);
@@ -233,9 +232,9 @@ impl Ftp {
         let sent: Result<(), Sent> = async {
             let mut stream = connection.put_with_stream(&draft).await?;
             let mut at = 0;
-            while at < size {
-                let bytes =
-                    piece(file, at, (PIECE_BYTES as u64).min(size - at)).await.map_err(Sent::Local)?;
+            while at < file.size {
+                let len = (PIECE_BYTES as u64).min(file.size - at);
+                let bytes = file.piece(at, len).await.map_err(Sent::Local)?;
                 stream.write_all(&bytes).await.map_err(FtpError::ConnectionError)?;
                 at += bytes.len() as u64;
             }

@@ -15,7 +15,7 @@ use super::cache::BLOCK_BYTES;
 use super::knowledge::Knowledge;
 use super::listing::Item;
 use super::meta::{Meta, Version};
-use super::sending;
+use super::sending::{self, Outgoing};
 use super::spool::{Spool, Spools, leftovers};
 use super::store::Store;
 use super::tree::{Node, apart, inside};
@@ -52,6 +52,7 @@ impl Knowledge {
         let base = content.version.clone();
         let size = base.size.min(keep);
         let spool = self.spools()?.make(Some(base))?;
+        spool.lock().unwanted = node.lock().removed;
         let file = std::fs::File::from(spool.file.try_clone()?);
         let mut at = 0;
         while at < size {
@@ -111,27 +112,32 @@ impl Knowledge {
     pub(super) async fn upload(&self, node: &Arc<Node>) -> Result<()> {
         let Some(spool) = node.lock().local.clone() else { return Ok(()) };
         let _alone = spool.gate.write().await;
-        let (changes, size) = {
+        let changes = {
             let state = spool.lock();
             if !state.is_dirty() {
                 return Ok(());
             }
-            (state.changes, state.size)
+            state.changes
         };
-        let (path, gone) = {
+        let outgoing = spool.outgoing();
+        let size = outgoing.size;
+        let (path, gone, removed) = {
             let state = node.lock();
-            (state.path.clone(), state.gone)
+            (state.path.clone(), state.gone, state.removed)
         };
-        if gone {
+        if removed {
             return Ok(());
+        }
+        if gone {
+            let kept = format!("another file has its name now; it is kept in {}", spool.data.display());
+            return Err(Error::new(Why::Stale).doing("uploading a file").because(kept));
         }
         spool.mark(&path)?;
         let store = &self.supply.store;
         self.ends(&path, false);
-        let uploaded = store.upload(&path, &spool.file, size).await;
+        let uploaded = store.upload(&path, &outgoing).await;
         self.ends(&path, false);
         if let Err(error) = uploaded {
-            spool.lock().failed = true;
             self.unsettled().insert(node.inode, node.clone());
             let kept = format!("{error}; it is kept in {} and will be tried again", spool.data.display());
             let kind = if error.kind() == Why::NotFound { Why::Io } else { error.kind() };
@@ -143,11 +149,7 @@ impl Knowledge {
         let told = store.stat(&path).await;
         let modified = Some(spool.lock().modified);
         let meta = told.unwrap_or(Meta { kind: Kind::File, version: Version { size, modified, etag: None } });
-        {
-            let mut state = spool.lock();
-            state.uploaded = changes;
-            state.failed = false;
-        }
+        spool.lock().uploaded = changes;
         spool.unmark();
         self.unsettled().remove(&node.inode);
         let mut state = node.lock();
@@ -203,16 +205,6 @@ impl Knowledge {
             |node: &Arc<Node>| node.lock().local.as_ref().is_some_and(|local| local.lock().is_dirty());
         self.tree.below("").into_iter().filter(is_dirty).collect()
     }
-
-    /// Tries once more what the service would not take.
-    pub(super) async fn drain(self: &Arc<Self>) {
-        let unsettled: Vec<_> = self.unsettled().values().cloned().collect();
-        for node in unsettled {
-            if let Err(error) = self.settle(&node).await {
-                log::error!("{}: {error}", node.path());
-            }
-        }
-    }
 }
 
 /// Brings to the service what earlier mounts could not. What it still does not take stays where it is, and
@@ -243,7 +235,8 @@ pub(super) async fn retry(store: &Store, directory: &std::path::Path) {
         let brought = async {
             let file = std::fs::File::open(&leftover.data)?;
             let size = file.metadata()?.len();
-            store.upload(&leftover.path, &Arc::new(file.into()), size).await
+            let file = Outgoing { file: Arc::new(file.into()), size, sent: Arc::default() };
+            store.upload(&leftover.path, &file).await
         };
         match brought.await {
             Ok(()) => {

@@ -23,6 +23,7 @@ mod changes;
 mod content;
 mod credentials;
 mod disc_cache;
+mod drain;
 mod engine;
 mod failure;
 mod fs;
@@ -59,6 +60,7 @@ use spool::Spools;
 use store::Store;
 use tree::{Node, Tree};
 
+pub use drain::Uploads;
 pub use fs::{Known, Open};
 pub use location::{Location, SCHEMES};
 pub use options::Options;
@@ -107,6 +109,11 @@ impl Remote {
         Ok(Remote { knowledge, root, shown: location.to_string(), ahead_bytes_max })
     }
 
+    /// What may be left to be done when nobody uses the volume any more.
+    pub fn uploads(&self) -> Uploads {
+        Uploads(self.knowledge.clone())
+    }
+
     /// What the volume should be built with: what is told is believed as long as it is here.
     pub fn defaults(&self) -> Defaults {
         let lifetime = self.knowledge.options.lifetime;
@@ -152,6 +159,13 @@ fn place(location: &Location, named: Option<&Path>, kind: &str) -> Option<PathBu
     };
     let name = location.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     Some(base.join(kind).join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash())))
+}
+
+impl Drop for Remote {
+    /// Whoever goes on works for nobody, and holds what the next mount needs.
+    fn drop(&mut self) {
+        self.knowledge.supply.engine.end();
+    }
 }
 
 impl Describe for Remote {

@@ -6,6 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +26,23 @@ const PART_BYTES: u64 = 8 << 20;
 const PARTS_MAX: u64 = 9_000;
 /// Parts that are sent side by side.
 const PARTS_AT_ONCE: usize = 4;
+
+/// A local copy on its way to the service.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) size: u64,
+    /// How many of its bytes have been taken, as far as is known.
+    pub(super) sent: Arc<AtomicU64>,
+}
+
+impl Outgoing {
+    /// The next piece: what is before it has been taken.
+    pub(super) async fn piece(&self, at: u64, len: u64) -> Result<Bytes, Failure> {
+        self.sent.store(at, Ordering::Relaxed);
+        piece(&self.file, at, len).await
+    }
+}
 
 impl Store {
     pub(super) async fn make_directory(&self, path: &str) -> Result<()> {
@@ -107,11 +125,11 @@ impl Store {
 
     /// Uploads a file whole; the service shows it when it has all of it, as far as it can. Each step has the
     /// deadline; after a failure it begins anew.
-    pub(super) async fn upload(&self, path: &str, file: &Arc<OwnedFd>, size: u64) -> Result<()> {
+    pub(super) async fn upload(&self, path: &str, file: &Outgoing) -> Result<()> {
         let begun = Instant::now();
         for number in 1.. {
             let connection = self.connections.acquire().await;
-            let failure = match self.upload_once(path, file, size).await {
+            let failure = match self.upload_once(path, file).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -126,18 +144,19 @@ impl Store {
         Err(Error::io("uploading a file"))
     }
 
-    async fn upload_once(&self, path: &str, file: &Arc<OwnedFd>, size: u64) -> Result<(), Failure> {
+    async fn upload_once(&self, path: &str, file: &Outgoing) -> Result<(), Failure> {
         const DOING: &str = "uploading a file";
+        let size = file.size;
         let failed = |error| Failure::new(DOING, error);
         if let Some(ftp) = &self.ftp {
             // A stream without steps: the deadline grows with its length.
             let patience = self.deadline + Duration::from_secs(size >> 16);
-            return within(patience, DOING, async { Ok(ftp.upload(path, file, size).await) })
+            return within(patience, DOING, async { Ok(ftp.upload(path, file).await) })
                 .await
                 .map_err(Failure::of)?;
         }
         if let Some(web) = self.web.as_ref().filter(|_| !self.can().write_can_multi) {
-            return web.put(path, file, size, self.deadline).await;
+            return web.put(path, file, self.deadline).await;
         }
         let part = PART_BYTES.max(size.div_ceil(PARTS_MAX));
         let mut writer = self
@@ -150,7 +169,7 @@ impl Store {
         let sent = async {
             let mut at = 0;
             while at < size || (size == 0 && at == 0) {
-                let piece = piece(file, at, part.min(size - at)).await?;
+                let piece = file.piece(at, part.min(size - at)).await?;
                 at += (piece.len() as u64).max(1);
                 step(self, writer.write(piece)).await?;
             }

@@ -18,6 +18,7 @@ use wharf::{Statfs, Time};
 
 use super::meta::Version;
 use super::note::{note, noted};
+use super::sending::Outgoing;
 
 /// The directory of one mount.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Spool {
     state: Mutex<State>,
     /// Writes share it, an upload has it alone: no upload is a mixture.
     pub(super) gate: RwLock<()>,
+    /// Bytes that the present upload has come to.
+    sent: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -48,8 +51,8 @@ pub(super) struct State {
     pub(super) changes: u64,
     /// The changes that the service has.
     pub(super) uploaded: u64,
-    /// An upload failed: what is here is kept, whoever lets go of it.
-    pub(super) failed: bool,
+    /// Its name is gone: nobody wants it at the service any more.
+    pub(super) unwanted: bool,
 }
 
 impl State {
@@ -101,9 +104,10 @@ impl Spools {
         let data = self.directory.join(format!("{number}.data"));
         let mut options = File::options();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&data)?;
-        let state = State { size: 0, modified: Time::now(), changes: 0, uploaded: 0, failed: false };
+        let state = State { size: 0, modified: Time::now(), changes: 0, uploaded: 0, unwanted: false };
         let file = Arc::new(OwnedFd::from(file));
-        Ok(Arc::new(Spool { file, data, base, state: Mutex::new(state), gate: RwLock::new(()) }))
+        let (state, gate) = (Mutex::new(state), RwLock::new(()));
+        Ok(Arc::new(Spool { file, data, base, state, gate, sent: Arc::default() }))
     }
 }
 
@@ -133,6 +137,18 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be uploaded, as long as it is now.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        Outgoing { file: self.file.clone(), size: self.lock().size, sent: self.sent.clone() }
+    }
+
+    /// Bytes that are to be uploaded, and those of them that have been.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        let state = self.lock();
+        let sent = if state.is_dirty() { self.sent.load(Ordering::Relaxed) } else { state.size };
+        (state.size, sent.min(state.size))
+    }
+
     /// Notes where it belongs, so that it finds its way even if this process does not live to bring it there.
     pub(super) fn mark(&self, path: &str) -> io::Result<()> {
         let mark = self.mark_path();
@@ -153,8 +169,13 @@ impl Spool {
 }
 
 impl Drop for Spool {
+    /// What the service does not have is kept, whoever lets go of it and for whatever reason.
     fn drop(&mut self) {
-        if !self.lock().failed {
+        let is_needed = {
+            let state = self.lock();
+            state.is_dirty() && !state.unwanted
+        };
+        if !is_needed {
             self.unmark();
             let _ = fs::remove_file(&self.data);
         }
@@ -238,7 +259,7 @@ mod tests {
         for spool in [&kept, &done] {
             spool.mark("a/b").unwrap();
         }
-        kept.lock().failed = true;
+        kept.lock().changed();
         assert!(leftovers(place.path()).is_empty(), "its mount lives");
         drop((kept, done, spools));
         let mut left = leftovers(place.path());

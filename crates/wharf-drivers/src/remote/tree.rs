@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) set: Set,
     /// It has no name any more, or another file has it.
     pub(super) gone: bool,
+    /// Its name was taken away here: what is written to it is for those who have it open.
+    pub(super) removed: bool,
 }
 
 /// Attributes that hold as long as somebody knows the node.
@@ -161,6 +163,7 @@ impl Tree {
             local: None,
             set: Set::default(),
             gone: false,
+            removed: false,
             meta: meta.clone(),
         };
         let node = Node {

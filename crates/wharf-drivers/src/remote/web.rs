@@ -4,7 +4,6 @@
 //! A page is a stranger's. Of it only links count that lead to a name right below it, on the same server.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use super::engine::{late, within};
 use super::failure::Failure;
 use super::location::Location;
 use super::meta::{Meta, Version};
-use super::sending::piece;
+use super::sending::Outgoing;
 
 /// A page longer than this is refused.
 const PAGE_BYTES_MAX: usize = 64 << 20;
@@ -70,18 +69,12 @@ impl Web {
     }
 
     /// Gives the server a whole file. A piece that is not taken within `patience` ends it.
-    pub(super) async fn put(
-        &self,
-        path: &str,
-        file: &Arc<OwnedFd>,
-        size: u64,
-        patience: Duration,
-    ) -> Result<(), Failure> {
+    pub(super) async fn put(&self, path: &str, file: &Outgoing, patience: Duration) -> Result<(), Failure> {
         const DOING: &str = "uploading a file";
         const PIECE_BYTES: u64 = 1 << 20;
         let url = self.url(path, DOING)?;
         let (taken, mut progress) = watch::channel(0_u64);
-        let file = file.clone();
+        let (file, size) = (file.clone(), file.size);
         let pieces = stream::try_unfold((0, taken), move |(at, taken)| {
             let file = file.clone();
             async move {
@@ -90,7 +83,7 @@ impl Web {
                     return Ok(None);
                 }
                 let len = PIECE_BYTES.min(size - at);
-                let piece = piece(&file, at, len).await.map_err(|failure| failure.error)?;
+                let piece = file.piece(at, len).await.map_err(|failure| failure.error)?;
                 Ok::<_, wharf::Error>(Some((piece, (at + len, taken))))
             }
         });
