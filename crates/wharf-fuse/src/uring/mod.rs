@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use wharf::FileSystem;
 use wharf::session::{Arrival, Completion, Queue};
 use wharf_queue::{Bell, Ending, Phase, QueueHost, Transfers};
@@ -374,12 +374,25 @@ impl Rings {
         if self.unsent == 0 { Ok(()) } else { self.submit() }
     }
 
+    /// Sends what is to be sent and waits for one completion.
+    ///
+    /// To wait for a request is not to wait for a disc. The kernel cannot know, and would count this thread among those
+    /// that do: an idle volume made it look as if the whole machine waited (Linux before 6.15 has no way to say so).
     fn wait(&mut self, at_most: Option<Duration>) -> io::Result<()> {
+        let mut flags = EnterFlags::GETEVENTS;
+        let waits_for_io = self.transfers.in_flight() > 0;
+        flags.set(EnterFlags::NO_IOWAIT, !waits_for_io && self.ring.params().is_feature_no_iowait());
+        let count = self.ring.submission().len() as u32;
+        let submitter = self.ring.submitter();
         let waited = match at_most {
-            None => self.ring.submit_and_wait(1),
+            // SAFETY: what the entries name is kept (see `push`), and no argument is given.
+            None => unsafe { submitter.enter::<SubmitArgs<'_, '_>>(count, 1, flags.bits(), None) },
             Some(at_most) => {
                 let timeout = Timespec::from(at_most);
-                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+                let arguments = SubmitArgs::new().timespec(&timeout);
+                let flags = flags | EnterFlags::EXT_ARG;
+                // SAFETY: as above; the argument is the one that this flag announces, and lives until the call returns.
+                unsafe { submitter.enter(count, 1, flags.bits(), Some(&arguments)) }
             }
         };
         match waited {

@@ -115,6 +115,38 @@ fn a_mount_is_listed_and_read_and_goes_away() {
     }
 }
 
+/// Threads of this machine that wait for a disc, as far as the kernel knows.
+fn waiting_for_discs() -> usize {
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    let line = stat.lines().find_map(|line| line.strip_prefix("procs_blocked "));
+    line.expect("a line of the kernel's").trim().parse().unwrap()
+}
+
+#[test]
+fn an_idle_volume_does_not_look_as_if_it_waited_for_a_disc() {
+    let release = rustix::system::uname().release().to_str().unwrap().to_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(6), Some(15)) {
+        eprintln!("Linux {release} has no way to wait in a ring and not to be counted");
+        return;
+    }
+    let queues = thread::available_parallelism().unwrap().get();
+    for transport in BOTH {
+        let mounted = Mounted::new(transport);
+        fs::metadata(mounted.path("changing")).unwrap();
+        // Others may wait for discs too, but not all the time for a minute.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let fewer = |_: &i32| {
+            thread::sleep(Duration::from_millis(1));
+            waiting_for_discs() < queues
+        };
+        while (0..20).filter(fewer).count() <= 10 {
+            assert!(Instant::now() < deadline, "{transport}, or mounts of others over io_uring");
+        }
+        drop(mounted);
+    }
+}
+
 #[test]
 fn slow_reads_wait_side_by_side() {
     for transport in BOTH {
