@@ -1,5 +1,5 @@
-//! The tiny file system on Wharf: `serve-wharf DIR [auto|dev|uring][+KIB] [CACHING]`; the kernel reads so many KiB ahead.
-//! `tiny` says what is served.
+//! The tiny file system on Wharf: `serve-wharf DIR [auto|dev|uring][+KIB|+lists] [CACHING]`; the kernel reads so many KiB
+//! ahead, or keeps listings. `tiny` says what is served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,8 @@ struct SlowRead {
 struct Served {
     tiny: Tiny,
     caching: Caching,
+    /// What the kernel keeps of listings.
+    lists: Cache,
     timers: Timers<SlowRead>,
 }
 
@@ -99,7 +101,7 @@ impl FileSystem for Served {
     }
 
     async fn opendir(&self, _: &Context, node: &u64, _: op::Open) -> Result<Opened<u64>> {
-        Ok(Opened::new(*node))
+        Ok(Opened::new(*node).cache(self.lists))
     }
 
     async fn create(&self, _: &Context, _: &u64, op: op::Create<'_>) -> Result<Created<u64, u64>> {
@@ -159,9 +161,10 @@ impl log::Log for Stderr {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let _ = log::set_logger(&Stderr).map(|()| log::set_max_level(log::LevelFilter::Info));
     let arguments = Arguments::parse()?;
-    let (transport, read_ahead) = match arguments.variant.split_once('+') {
-        Some((transport, kib)) => (transport, Some(kib.parse::<u32>()? << 10)),
-        None => (arguments.variant.as_str(), None),
+    let (transport, read_ahead, lists) = match arguments.variant.split_once('+') {
+        Some((transport, "lists")) => (transport, None, Cache::Keep),
+        Some((transport, kib)) => (transport, Some(kib.parse::<u32>()? << 10), Cache::WhileOpen),
+        None => (arguments.variant.as_str(), None, Cache::WhileOpen),
     };
     let transport = match transport {
         "dev" => Transport::Dev,
@@ -181,7 +184,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut options = Options::new("bench", "bench:")?;
     options.allow = wharf_fuse::mount::Allow::Everyone;
     let defaults = Defaults { lifetimes, ..Defaults::default() };
-    let served = Served { tiny: Tiny::new()?, caching, timers };
+    let served = Served { tiny: Tiny::new()?, caching, lists, timers };
     let mut mount = Mount::new(served, options).transport(transport).defaults(defaults);
     if let Some(bytes) = read_ahead {
         mount = mount.read_ahead(bytes);

@@ -75,6 +75,7 @@ pub const SERVERS: &[Server] = &[
     Server { name: "ext4", kind: Kind::Native, start: Start::Directory },
     tiny("wharf-dev-512k", Kind::Extra, "serve-wharf", "dev+512"),
     tiny("wharf-uring-512k", Kind::Extra, "serve-wharf", "uring+512"),
+    tiny("wharf-uring-lists", Kind::Extra, "serve-wharf", "uring+lists"),
     tiny("fuser-1", Kind::Extra, "serve-fuser", "1"),
     tiny("fuser-4", Kind::Extra, "serve-fuser", "4"),
     tiny("libfuse-one", Kind::Extra, "c/serve-libfuse", "one"),
