@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use libfuzzer_sys::fuzz_target;
-use wharf_mem::{BLOCK_BYTES, BODY_WORDS, Channels, Inbox, PinTable, SLOTS, Section, Sleep};
+use wharf_mem::{BLOCK_BYTES, BODY_WORDS, Channels, Inbox, PINS_BYTES, PinTable, SLOTS, Section, Sleep};
 
 fuzz_target!(|steps: Vec<(u8, u16, Vec<u8>)>| {
     let channels = Channels::create(1).unwrap();
@@ -21,7 +21,7 @@ fuzz_target!(|steps: Vec<(u8, u16, Vec<u8>)>| {
         match step % 7 {
             // Beyond the end the client can write as little as it can resize.
             0 => _ = requests.write_at(&bytes, u64::from(number) % 8192),
-            1 => _ = pins.write_at(&bytes, u64::from(number) % 2048),
+            1 => _ = pins.write_at(&bytes, u64::from(number) % PINS_BYTES),
             2 => {
                 let Some(bits) = host.take() else { return };
                 owed.extend(host.requests(bits));

@@ -50,7 +50,7 @@ pub use copy::copy_streams;
 pub use home::Home;
 pub use mapping::{Access, Mapping};
 pub use payload::{Lease, Payload};
-pub use pins::{PINS_MAX, PinTable, Pins};
+pub use pins::{PINS_BYTES, PINS_MAX, PinTable, Pins};
 pub use residency::{BLOCK_BYTES, PAGE_BYTES, PAGES_PER_BLOCK};
 pub use section::{Fill, Filling, HandedOut, Pinned, Read, Section, SectionReader};
 pub use shared::Shared;

@@ -4,6 +4,9 @@
 //! whether the blocks are valid; the host says which blocks are about to go, then looks for pins. Between the
 //! two steps of either is a full fence, so one of them sees the other. A pin that lies keeps blocks of a section
 //! from being evicted, and nothing else.
+//!
+//! Beside the pins a client says which blocks it has read without asking, by bits of which several blocks share one:
+//! a hint, that may be lost or wrong, by which a host keeps longer what is read much.
 
 use std::io;
 use std::ops::Range;
@@ -19,8 +22,19 @@ pub const PINS_MAX: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// Words of a pin: the section's id (0 for none), the first block, the one after the last, and a spare one.
 const PIN_WORDS: usize = 4;
-pub(crate) const WORDS: usize = PINS_MAX * PIN_WORDS;
-const BYTES: u64 = WORDS as u64 * WORD_BYTES;
+const PINS_WORDS: usize = PINS_MAX * PIN_WORDS;
+/// Words of bits for blocks that were read.
+const TOUCH_WORDS: usize = if cfg!(loom) { 1 } else { 512 };
+const TOUCH_BITS: u64 = TOUCH_WORDS as u64 * 64;
+pub(crate) const WORDS: usize = PINS_WORDS + TOUCH_WORDS;
+/// Bytes of all that.
+pub const PINS_BYTES: u64 = WORDS as u64 * WORD_BYTES;
+
+/// The bit of a block: word and mask. Blocks of one section have their bits one after the other.
+fn touch_place(section: u64, block: u64) -> (usize, u64) {
+    let bit = section.wrapping_mul(31_765).wrapping_add(block) % TOUCH_BITS;
+    (PINS_WORDS + (bit / 64) as usize, 1 << (bit % 64))
+}
 
 /// The pins of one client, as its host reads them.
 #[derive(Debug)]
@@ -35,8 +49,8 @@ impl PinTable {
     /// # Errors
     /// When there is no memory or descriptor left.
     pub fn create() -> io::Result<PinTable> {
-        let shared = Shared::create("wharf-pins", BYTES)?;
-        shared.allocate(0, BYTES)?;
+        let shared = Shared::create("wharf-pins", PINS_BYTES)?;
+        shared.allocate(0, PINS_BYTES)?;
         let words = Words::of(&shared, 0, WORDS).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(PinTable { shared, words })
     }
@@ -54,6 +68,13 @@ impl PinTable {
     /// To be asked inside [`Section::evict`](crate::Section::evict).
     pub fn holds(&self, section: u64, block: u64) -> bool {
         held_in(&self.words, section).any(|held| held.contains(&block))
+    }
+
+    /// Whether the client has read this block, or one that shares its bit, since this was asked last; or says so.
+    pub fn take_touch(&self, section: u64, block: u64) -> bool {
+        let (word, bit) = touch_place(section, block);
+        let word = self.words.word(word);
+        word.load(Ordering::Relaxed) & bit != 0 && word.fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 }
 
@@ -79,13 +100,25 @@ impl Pins {
     /// # Errors
     /// If it is not what it should be.
     pub fn of_host(file: OwnedFd) -> io::Result<Pins> {
-        let shared = Shared::of_stranger(file, BYTES, Access::Write)?;
+        let shared = Shared::of_stranger(file, PINS_BYTES, Access::Write)?;
         shared.mapping().keep_from_children()?;
         Ok(Pins::new(Words::of(&shared, 0, WORDS).ok_or(io::ErrorKind::InvalidInput)?))
     }
 
     pub(crate) fn new(words: Words) -> Pins {
         Pins { words, free: AtomicU64::new(u64::MAX >> (64 - PINS_MAX)) }
+    }
+
+    /// Says that these blocks have been read.
+    pub fn touch(&self, section: u64, blocks: Range<u64>) {
+        for block in blocks {
+            let (word, bit) = touch_place(section, block);
+            let word = self.words.word(word);
+            // Most are known to be read: a look is cheaper than a change.
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Says that these blocks are held. It counts only if they are found valid afterwards. `None` if all pins are
@@ -123,5 +156,33 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.pins.words.word(self.pin * PIN_WORDS).store(0, Ordering::Release);
         self.pins.free.fetch_or(1 << self.pin, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_told_once_and_pins_are_left_alone() {
+        let table = PinTable::create().unwrap();
+        let pins = Pins::of_host(table.hand_out().unwrap()).unwrap();
+        let held = pins.hold(5, 0..10).unwrap();
+        for section in [1, 7, u64::MAX] {
+            pins.touch(section, 3..6);
+            pins.touch(section, 5..6);
+            let told = |block| table.take_touch(section, block);
+            assert_eq!(
+                (0..8).filter(|block| told(*block)).collect::<Vec<_>>(),
+                [3, 4, 5],
+                "section {section}"
+            );
+            assert!(!(0..8).any(told), "once");
+        }
+        pins.touch(5, u64::MAX - 1..u64::MAX);
+        pins.touch(5, 0..2 * TOUCH_BITS);
+        assert!((0..TOUCH_BITS).all(|block| table.take_touch(9, block)), "all bits are told");
+        assert!((0..10).all(|block| table.holds(5, block)) && !table.holds(5, 10));
+        drop(held);
     }
 }

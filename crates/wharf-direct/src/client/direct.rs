@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use wharf_mem::{Pending, Pinned, Read, SectionReader};
+use wharf_mem::{BLOCK_BYTES, Pending, Pinned, Read, SectionReader};
 
 use crate::lane::{Answered, ClientLane};
 use crate::layout::{Answer, Ask, FILE_BYTES_MAX, INBOX_BYTES, RECORD_BYTES, Record, SLOT_BYTES};
@@ -97,6 +97,18 @@ impl Direct {
         }
     }
 
+    /// The same before anything was asked. The host hears of nothing that is read so, and would take it for forgotten.
+    fn hit(&self, offset: u64, into: &mut [u8]) -> (usize, bool) {
+        let (count, all) = self.read_section(offset, into);
+        if count > 0
+            && let Some(link) = self.section().filter(|link| link.number != 0)
+        {
+            let blocks = offset / BLOCK_BYTES..(offset + count as u64).div_ceil(BLOCK_BYTES);
+            self.connection.pins().touch(link.number, blocks);
+        }
+        (count, all)
+    }
+
     /// A part of the file that is held where it is, if all of it is there.
     pub(super) fn pin(&self, range: Range<u64>) -> Option<Pinned<'_>> {
         if self.is_lost() {
@@ -117,7 +129,7 @@ impl Direct {
         if let Some(file) = self.backing.get() {
             return fallback::read_at(file.as_fd(), offset, into);
         }
-        let (mut done, all) = self.read_section(offset, into);
+        let (mut done, all) = self.hit(offset, into);
         if all {
             return Ok(done);
         }
@@ -185,7 +197,7 @@ impl Direct {
         let mut pending: [Option<Pending>; WINDOW_MANY] = [const { None }; WINDOW_MANY];
         let mut asked_on: Option<&ClientLane> = None;
         for (piece, pending) in pieces.iter_mut().zip(&mut pending) {
-            let (count, all) = self.read_section(piece.offset, piece.into);
+            let (count, all) = self.hit(piece.offset, piece.into);
             piece.result = Ok(count);
             let border = SLOT_BYTES - (piece.offset % SLOT_BYTES as u64) as usize;
             let at_once = !piece.into.is_empty() && piece.into.len() <= border;

@@ -205,6 +205,12 @@ impl Surroundings for Around {
         clients.iter().find(|client| client.pins(section, block)).map(|client| client.number)
     }
 
+    fn was_touched(&self, section: u64, block: u64) -> bool {
+        let clients = self.0.clients.read().unwrap_or_else(PoisonError::into_inner);
+        // All of them are asked, so that it is news the next time.
+        clients.iter().fold(false, |touched, client| touched | client.memory.pins.take_touch(section, block))
+    }
+
     fn hang_up(&self, client: u64) {
         let clients = self.0.clients.read().unwrap_or_else(PoisonError::into_inner);
         let Some(client) = clients.iter().find(|known| known.number == client) else { return };

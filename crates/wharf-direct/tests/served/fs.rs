@@ -24,6 +24,8 @@ pub(crate) struct Files {
     /// Reads wait until this is false.
     pub(crate) held: Arc<AtomicBool>,
     pub(crate) fails: Arc<AtomicBool>,
+    /// Reads of the file `hot`.
+    pub(crate) hot_reads: Arc<AtomicU64>,
     pub(crate) lookups: Arc<AtomicU64>,
     /// Names that were added to listings.
     pub(crate) told: Arc<AtomicU64>,
@@ -116,6 +118,7 @@ impl FileSystem for Files {
 
     async fn read(&self, cx: &Context, file: &Arc<str>, op: op::Read, mut into: Window<'_>) -> Result<usize> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        self.hot_reads.fetch_add((**file == *"hot").into(), Ordering::SeqCst);
         if self.held.load(Ordering::SeqCst) {
             cx.cancellation().wait().await;
             return Err(Error::interrupted());

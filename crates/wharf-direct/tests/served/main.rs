@@ -183,6 +183,26 @@ fn what_is_not_to_be_kept_is_asked_for_each_time() {
 }
 
 #[test]
+fn what_is_read_without_asking_stays_while_others_come_and_go() {
+    let limits = Limits { sections_bytes_max: 2 << 20, ..Limits::default() };
+    let files = Files::with(&[("hot", pattern(65_536)), ("cold", pattern(16 << 20))]);
+    let served = Served::with(&files, limits);
+    let (hot, cold) = (served.open("hot"), served.open("cold"));
+    (0..4).for_each(|_| _ = read(&hot, 0, 100));
+    let asked = files.hot_reads.load(Ordering::SeqCst);
+    // Not one after the other: what is fetched ahead could fill all the room twice between two reads.
+    for block in (0..256u64).map(|step| step * 37 % 256) {
+        assert_eq!(read(&hot, 100, 100), pattern(200)[100..]);
+        // The second time it is kept, if there is room, and that is no hit yet.
+        (0..2).for_each(|_| _ = read(&cold, block << 16, 100));
+    }
+    let before = files.reads.load(Ordering::SeqCst);
+    read(&cold, 0, 100);
+    assert!(files.reads.load(Ordering::SeqCst) > before, "the first of the others has gone");
+    assert_eq!(files.hot_reads.load(Ordering::SeqCst), asked);
+}
+
+#[test]
 fn what_is_prefetched_is_there() {
     let files = Files::with(&[("file", pattern(1 << 20))]);
     let served = Served::new(&files);

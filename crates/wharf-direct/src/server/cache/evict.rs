@@ -1,6 +1,7 @@
 //! Making room: the blocks that have been kept longest go, in batches, on a thread of its own.
 //!
-//! A block that was asked for since it was looked at last gets a second chance. One that a client holds fast stays; but
+//! A block that was read since it was looked at last gets a second chance: that it was asked for, or that a client says
+//! so, who needs not ask. One that a client holds fast stays; but
 //! when pins have stood in the way of room for too long, who holds most is hung up, and the next, until there is room.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -77,6 +78,9 @@ impl Clock {
 pub(in super::super) trait Surroundings: Send + 'static {
     /// The number of a client that looks at this block of the section with this number, or says so.
     fn who_pins(&self, section: u64, block: u64) -> Option<u64>;
+
+    /// Whether a client has read this block without asking since this was asked last, or says so.
+    fn was_touched(&self, section: u64, block: u64) -> bool;
 
     /// Has a client hung up. Its pins count no more from now on.
     fn hang_up(&self, client: u64);
@@ -158,14 +162,18 @@ impl Cache {
             return holders;
         }
         // Each block is looked at twice at the most: those that get a second chance come around once more.
-        let mut left = 2 * locked(&self.room.clock.state).blocks.len();
+        let all = locked(&self.room.clock.state).blocks.len();
+        let mut left = 2 * all;
         while self.room.bytes.load(Ordering::Relaxed) > self.room.low() && left > 0 {
             let batch = self.room.clock.batch();
+            // What clients say counts once: they cannot say so again while room is made.
+            let hears = left > all;
             left = left.saturating_sub(batch.len().max(1));
             let mut by_file: HashMap<u64, (Arc<File>, Vec<u64>)> = HashMap::new();
             for (file, block) in batch {
                 let Some(file) = file.upgrade() else { continue };
-                if file.was_used(block) {
+                let touched = || file.section().is_some_and(|kept| around.was_touched(kept.number, block));
+                if file.was_used(block) || (hears && touched()) {
                     self.room.clock.add(Arc::downgrade(&file), block);
                 } else {
                     by_file.entry(file.inode).or_insert_with(|| (file, Vec::new())).1.push(block);

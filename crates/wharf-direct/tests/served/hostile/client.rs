@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use wharf_direct::layout::Message;
-use wharf_mem::{Access, Channels, Shared};
+use wharf_mem::{Access, Channels, PINS_BYTES, Shared};
 
 use super::{Random, connected, receive, send, time};
 use crate::fs::{Files, Served};
@@ -29,7 +29,7 @@ fn attack(path: &Path, random: &mut Random, nodes: &[u64]) {
     let channels = Channels::of_host(requests.try_clone().unwrap(), answers, count as usize).unwrap();
     let requests = Shared::of_stranger(requests, 8192 * count, Access::Write).unwrap();
     let inbox = Shared::of_stranger(inbox, count << 20, Access::Write).unwrap();
-    let pins = Shared::of_stranger(pins, 2048, Access::Write).unwrap();
+    let pins = Shared::of_stranger(pins, PINS_BYTES, Access::Write).unwrap();
     for slot in 0..count * 64 {
         inbox.copy_in(slot << 14, NAMES[slot as usize % 2].as_bytes());
     }
@@ -38,7 +38,7 @@ fn attack(path: &Path, random: &mut Random, nodes: &[u64]) {
         match random.below(8) {
             0 => _ = requests.copy_in(random.below(8192 * count), &random.bytes(64)),
             1 => _ = inbox.copy_in(random.below(count << 20), &random.bytes(300)),
-            2 => _ = pins.copy_in(random.below(2048), &random.bytes(100)),
+            2 => _ = pins.copy_in(random.below(PINS_BYTES), &random.bytes(100)),
             3 => {
                 // Nobody listens to the answer.
                 let message = match random.below(4) {
@@ -141,7 +141,8 @@ fn who_holds_everything_is_hung_up_and_others_get_their_room() {
     let socket = connected(&served.socket());
     send(&socket, &Message::Hello.encode(), &[]);
     let Some((Message::Welcome(_), files_of_it)) = receive(&socket) else { panic!("it is let in") };
-    let pins = Shared::of_stranger(files_of_it.into_iter().nth(4).unwrap(), 2048, Access::Write).unwrap();
+    let pins =
+        Shared::of_stranger(files_of_it.into_iter().nth(4).unwrap(), PINS_BYTES, Access::Write).unwrap();
     for pin in 0..64u64 {
         pins.copy_in(pin * 32, &[1 + pin, 0, u64::MAX, 0].map(u64::to_ne_bytes).concat());
     }
