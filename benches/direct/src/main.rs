@@ -1,6 +1,6 @@
 //! Measures the direct path beside the kernel's, interleaved: `bench-direct [ROUNDS] [PART...]`, as root.
 //!
-//! Parts: `null`, `deep`, `miss`, `stream`, `random`. Medians over the rounds, the range behind them, and the ratio.
+//! Parts: `null`, `deep`, `miss`, `fill`, `stream`, `random`. Medians over the rounds, the range behind them, and the ratio.
 
 mod kernel;
 mod served;
@@ -135,6 +135,9 @@ fn main() {
     if wanted("miss") {
         miss(rounds, &reader, &file);
     }
+    if wanted("fill") {
+        fill(rounds, &host);
+    }
     if wanted("stream") {
         stream(rounds, &reader, &file);
     }
@@ -212,6 +215,47 @@ fn miss(rounds: usize, reader: &Reader, file: &File) {
         let what = format!("miss of {len} bytes at random");
         compare(&what, "/s", rounds, &mut [("direct", &mut direct), ("fuse uring", &mut fuse)]);
     }
+}
+
+/// A block that is asked for once more is filled whole, to be kept; of it 4 KiB are copied out.
+fn fill(rounds: usize, host: &Host) {
+    /// A half of what is kept, so that blocks stay until they have been asked for again.
+    const BLOCKS: u64 = 2048;
+    let (kept, asked) = (host.file("kept"), host.file("asked"));
+    let reader = Reader::attach_only(&kept).expect("a direct path");
+    let mut first = 0;
+    let mut bytes = vec![0; 65_536];
+    let shuffled = |first: u64, count: u64| first + count * 1103 % BLOCKS;
+    let mut direct = || {
+        // All of them once: that alone keeps nothing.
+        for block in first..first + BLOCKS {
+            assert_eq!(reader.read_at(block * 65_536, &mut bytes[..4096]).expect("bytes"), 4096);
+        }
+        let begun = Instant::now();
+        for at in (0..BLOCKS).map(|count| shuffled(first, count) * 65_536 + 32_768) {
+            assert_eq!(reader.read_at(at, &mut bytes[..4096]).expect("bytes"), 4096);
+            assert_eq!(bytes[4095], served::byte(at));
+        }
+        // Others the next time, and round again at the end of the file.
+        first = (first + BLOCKS) % (served::FILE_BYTES / 65_536);
+        BLOCKS as f64 / begun.elapsed().as_secs_f64()
+    };
+    let mut from = 0;
+    let mut into = vec![0; 65_536];
+    let mut fuse = || {
+        let begun = Instant::now();
+        for at in (0..BLOCKS).map(|count| shuffled(from, count) * 65_536) {
+            asked.read_exact_at(&mut into, at).expect("bytes");
+        }
+        from = (from + BLOCKS) % (served::FILE_BYTES / 65_536);
+        BLOCKS as f64 / begun.elapsed().as_secs_f64()
+    };
+    compare(
+        "64 KiB to keep, 4 KiB out",
+        "/s",
+        rounds,
+        &mut [("direct", &mut direct), ("fuse uring", &mut fuse)],
+    );
 }
 
 fn stream(rounds: usize, reader: &Reader, file: &File) {

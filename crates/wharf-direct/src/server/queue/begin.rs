@@ -17,61 +17,61 @@ use super::{Flight, Server};
 impl Server {
     /// Begins what a client asks.
     pub(super) fn begin(&mut self, at: usize, slot: usize, ask: Ask) -> Result<(), Errno> {
-        let client = self.seats[at].client.clone();
-        let number = client.number;
-        let find = |handle| client.handles().get(handle).cloned().ok_or(Errno::EBADF);
-        let node = |raw| client.node(raw).ok_or(Errno::ESTALE);
+        let number = self.seats[at].client.number;
         let task = match ask {
             Ask::Ping => {
                 self.answer(number, slot, Answer::Done(0));
                 return Ok(());
             }
             Ask::Read { handle, offset, len, plain } => {
-                let open = find(handle)?;
+                let open = self.open(at, handle)?;
                 if let (Some(file), false) = (&open.file, plain) {
                     return self.plan(at, slot, &open, file, ask);
                 }
                 Task::Read { node: open.node, handle: open.handle, offset, len }
             }
             Ask::Write { handle, offset, len } => {
-                let open = find(handle).and_then(|open| open.writes.then_some(open).ok_or(Errno::EBADF))?;
+                let open = self.open(at, handle)?;
+                if !open.writes {
+                    return Err(Errno::EBADF);
+                }
                 let task = Task::Write { node: open.node, handle: open.handle, offset };
                 return self.write(at, slot, task, len as usize);
             }
             Ask::Fsync { handle, data_only } => {
-                let open = find(handle)?;
+                let open = self.open(at, handle)?;
                 Task::Fsync { node: open.node, handle: open.handle, data_only }
             }
             Ask::AttributesOfFile { handle } => {
-                let open = find(handle)?;
+                let open = self.open(at, handle)?;
                 Task::Attributes { node: open.node, handle: Some(open.handle) }
             }
             Ask::Prefetch { handle, offset, len } => {
-                let open = find(handle)?;
+                let open = self.open(at, handle)?;
                 self.answer(number, slot, Answer::Done(0));
                 self.prefetch(&open, offset, len);
                 return Ok(());
             }
             Ask::Release { handle } => {
-                let open = client.handles().remove(handle).ok_or(Errno::EBADF)?;
+                let open = self.seats[at].client.handles().remove(handle).ok_or(Errno::EBADF)?;
                 self.answer(number, slot, Answer::Done(0));
                 self.close(&open);
                 return Ok(());
             }
             Ask::Forget { node, count } => {
                 let node = NodeId::new(node).ok_or(Errno::ESTALE)?;
-                let count = client.forgets(node, count);
+                let count = self.seats[at].client.forgets(node, count);
                 self.host.session.forget(node, count);
                 self.answer(number, slot, Answer::Done(count));
                 return Ok(());
             }
-            Ask::Lookup { node: parent, .. } => Task::Lookup { node: node(parent)? },
-            Ask::Attributes { node: raw } => Task::Attributes { node: node(raw)?, handle: None },
-            Ask::Open { node: raw, writes } => Task::Open { node: node(raw)?, writes },
-            Ask::OpenDirectory { node: raw } => Task::OpenDirectory { node: node(raw)? },
-            Ask::ReadLink { node: raw } => Task::ReadLink { node: node(raw)? },
+            Ask::Lookup { node: parent, .. } => Task::Lookup { node: self.node(at, parent)? },
+            Ask::Attributes { node: raw } => Task::Attributes { node: self.node(at, raw)?, handle: None },
+            Ask::Open { node: raw, writes } => Task::Open { node: self.node(at, raw)?, writes },
+            Ask::OpenDirectory { node: raw } => Task::OpenDirectory { node: self.node(at, raw)? },
+            Ask::ReadLink { node: raw } => Task::ReadLink { node: self.node(at, raw)? },
             Ask::List { handle, cursor, whole, .. } => {
-                let Open { node, handle, .. } = find(handle)?;
+                let Open { node, handle, .. } = self.open(at, handle)?;
                 // Who never gives whole entries is not asked for them.
                 let whole = whole && self.host.session.capabilities().contains(Capabilities::LIST_ENTRIES);
                 Task::List { node, handle, cursor, len: SLOT_BYTES as u32, whole }
@@ -82,6 +82,16 @@ impl Server {
             return Err(Errno::EINVAL);
         }
         self.begin_in_slot(at, slot, task, &name)
+    }
+
+    /// What the client has open under this number.
+    fn open(&self, at: usize, handle: u64) -> Result<Open, Errno> {
+        self.seats[at].client.handles().get(handle).cloned().ok_or(Errno::EBADF)
+    }
+
+    /// A node that the client may name.
+    fn node(&self, at: usize, raw: u64) -> Result<NodeId, Errno> {
+        self.seats[at].client.node(raw).ok_or(Errno::ESTALE)
     }
 
     /// Begins an operation whose bytes come in the client's slot.
