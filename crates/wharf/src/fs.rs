@@ -289,6 +289,9 @@ pub trait FileSystem: Send + Sync + 'static {
 
     /// Lists a directory: calls [`Listing::add`] for each entry after the cursor until it is full.
     /// `.` and `..` are Wharf's.
+    ///
+    /// Perhaps only names are wanted that a [pattern](Listing::pattern) describes. Others may be added all the same and are
+    /// left out; who can find names by their beginnings saves the way through all of them.
     fn readdir(
         &self,
         cx: &Context,
