@@ -3,7 +3,7 @@
 use crate::error::Errno;
 use crate::op::{self, OpenFlags};
 use crate::session::{EntryReply, Operation, Reply};
-use crate::{Attributes, FileSystem, HandleId, NodeId, Statfs};
+use crate::{Attributes, FileSystem, HandleId, NodeId, Pattern, Statfs};
 
 use super::ask::{Ask, Parts};
 use super::volume::Volume;
@@ -183,6 +183,11 @@ impl<F: FileSystem> Volume<F> {
 
     /// The entries of a directory, whole ones if `whole`.
     pub fn list_entries(&mut self, path: &str, whole: bool) -> Answer<Vec<Seen>> {
+        self.list_described(path, whole, "")
+    }
+
+    /// The entries whose names a pattern describes; an empty one describes all.
+    pub fn list_described(&mut self, path: &str, whole: bool, pattern: &str) -> Answer<Vec<Seen>> {
         let node = self.walk(path)?;
         let op = op::Open { flags: OpenFlags::empty(), kill_privileges: false };
         let open =
@@ -190,7 +195,7 @@ impl<F: FileSystem> Volume<F> {
         let mut all: Vec<Seen> = Vec::new();
         let listed = loop {
             let cursor = all.last().map_or(0, |last| last.cursor);
-            match self.list_part(open, cursor, whole) {
+            match self.list_some(open, cursor, whole, pattern) {
                 Ok(part) if part.is_empty() => break Ok(all),
                 Ok(part) => all.extend(part),
                 Err(errno) => break Err(errno),
@@ -204,12 +209,17 @@ impl<F: FileSystem> Volume<F> {
 
     /// A part of a listing: what fits, after `cursor`.
     pub fn list_part(&mut self, open: Open, cursor: u64, whole: bool) -> Answer<Vec<Seen>> {
+        self.list_some(open, cursor, whole, "")
+    }
+
+    fn list_some(&mut self, open: Open, cursor: u64, whole: bool, pattern: &str) -> Answer<Vec<Seen>> {
         let Open { node, handle } = open;
-        let ask = Ask::new("readdir", node, move |_| {
-            let op = op::List { cursor };
-            Ok(Operation::List { handle, op, size: LIST_BYTES, entries: whole, pattern: None })
+        let ask = Ask::new("readdir", node, move |parts| {
+            let (op, pattern) = (op::List { cursor }, parts.string()?);
+            let pattern = (!pattern.is_empty()).then(|| Pattern::new(pattern));
+            Ok(Operation::List { handle, op, size: LIST_BYTES, entries: whole, pattern })
         });
-        let seen = lines(&self.call_for_bytes(&ask)?);
+        let seen = lines(&self.call_for_bytes(&ask.string(pattern))?);
         seen.iter().filter_map(|seen| seen.node).for_each(|node| self.saw(node));
         Ok(seen)
     }

@@ -33,6 +33,26 @@ fn both(test: fn(Paths, Served)) {
 }
 
 #[test]
+fn names_that_nobody_wants_are_left_out_however_many_there_are() {
+    both(|paths, mut volume| {
+        for number in 0..9000 {
+            paths.add(&format!("{number:04}"));
+        }
+        for whole in [false, true] {
+            let mut named = |pattern: &str| -> Vec<String> {
+                let seen = volume.list_described("", whole, pattern).unwrap();
+                seen.into_iter().map(|seen| String::from_utf8(seen.name).unwrap()).collect()
+            };
+            assert_eq!(named("8[89]99"), ["8899", "8999"], "behind all others");
+            assert_eq!(named("*000").len(), 9);
+            assert_eq!(named("none*"), Vec::<String>::new());
+            assert_eq!(named("").len(), 9002, "with the two that every directory has");
+        }
+        volume.forget_all();
+    });
+}
+
+#[test]
 fn files_and_directories_are_made_listed_and_removed() {
     both(|_, mut volume| {
         volume.mkdir("d").unwrap();

@@ -80,6 +80,13 @@ impl Paths {
         }
     }
 
+    /// Adds a file, without the volume.
+    pub(crate) fn add(&self, path: &str) {
+        let number = self.state.numbers.fetch_add(1, SeqCst) as u64 + 10;
+        let item = Arc::new(Item { number, kind: Kind::File, bytes: Mutex::default() });
+        self.state.names.lock().unwrap().insert(path.into(), item);
+    }
+
     fn make(&self, at: &At<'_, Paths>, kind: Kind) -> Result<Arc<Item>> {
         let number = self.state.numbers.fetch_add(1, SeqCst) as u64 + 10;
         let item = Arc::new(Item { number, kind, bytes: Mutex::default() });
