@@ -41,10 +41,7 @@ pub(crate) fn read<'a>(
     }
     match table::hint(descriptor)? {
         Hint::Kernels => None,
-        Hint::Seen(times) => guard::inside(|| {
-            consider(descriptor, times);
-            None
-        }),
+        Hint::Seen(seen) => consider(descriptor, seen, total),
         Hint::Attached(place) => guard::inside(|| {
             if !guard::at_home() {
                 return None;
@@ -146,7 +143,7 @@ fn missed(descriptor: c_int, attached: &Attached, total: usize, from: From) -> O
         return None;
     }
     let source = &attached.source;
-    let missed = source.missed(total as u64);
+    let missed = source.missed();
     if missed == Missed::Leave {
         return Some(missed);
     }
@@ -191,22 +188,38 @@ fn fill<'a>(
 /// keeps this.
 static SLOW: Mutex<()> = Mutex::new(());
 
-/// Counts a read, and attaches the file if it is worth it now.
-#[cold]
-fn consider(descriptor: c_int, times: u32) {
+/// Counts a read, which is the kernel's, and attaches the file if it is worth it now. Nearly all reads of nearly all
+/// programs come here, and no farther.
+#[inline]
+fn consider(descriptor: c_int, seen: u32, bytes: usize) -> Option<usize> {
     let rule = settings::rule();
-    if !rule.is_reached(times) {
-        return table::set(descriptor, Hint::Seen(times + 1));
+    let now = rule.add(seen, bytes);
+    table::set(descriptor, Hint::Seen(now));
+    if rule.is_worth_a_look(seen, now) {
+        guard::inside(|| {
+            look_at(descriptor, now);
+            Some(())
+        });
     }
+    None
+}
+
+#[cold]
+fn look_at(descriptor: c_int, seen: u32) {
+    let rule = settings::rule();
     let Ok(_alone) = SLOW.try_lock() else { return };
     // What a child of vfork opens is not open in the process whose memory it uses.
     if !start::is_owner() {
         return;
     }
+    let about = kernel::about(descriptor);
+    if about.is_some_and(|about| about.is_regular && !rule.is_worth_it(seen, about.len)) {
+        // Not yet.
+        return;
+    }
     table::set(descriptor, Hint::Kernels);
-    let Some(About { identity, len, is_regular: true }) = kernel::about(descriptor) else { return };
-    let wanted = rule.is_long_enough(len)
-        && !source::is_foreign(identity.device)
+    let Some(About { identity, is_regular: true, .. }) = about else { return };
+    let wanted = !source::is_foreign(identity.device)
         && kernel::only_reads(descriptor)
         && HEAP.has_room()
         && guard::make_home();
@@ -214,7 +227,7 @@ fn consider(descriptor: c_int, times: u32) {
         return;
     }
     let Some(source) =
-        guard::uncancelled(|| hidden::remember(|| source::attach(descriptor, identity.device, len)))
+        guard::uncancelled(|| hidden::remember(|| source::attach(descriptor, identity.device)))
     else {
         return;
     };

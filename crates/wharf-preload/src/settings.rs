@@ -26,8 +26,8 @@ pub(crate) fn read() {
 
 /// When a file is worth it.
 #[inline]
-pub(crate) fn rule() -> &'static Rule {
-    if is_eager() { &Rule::EAGER } else { &Rule::MEASURED }
+pub(crate) fn rule() -> Rule {
+    if is_eager() { Rule::Eager } else { Rule::Measured }
 }
 
 #[inline]

@@ -21,8 +21,8 @@ pub(crate) trait Source: Send + Sync {
     /// Reads from `offset` until `into` is full or the file ends. `None`: not from here, not now.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Option<usize>;
 
-    /// So many bytes are not here. What is to be done about it?
-    fn missed(&self, bytes: u64) -> Missed;
+    /// What is to be done about bytes that are not here?
+    fn missed(&self) -> Missed;
 
     /// Has bytes from here on brought, for those who read on or read again. Waits for nobody.
     fn want(&self, range: Range<u64>);
@@ -39,52 +39,39 @@ pub(crate) trait Source: Send + Sync {
 /// What is to be done about bytes that are not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
-    /// They are read once, as far as is known, and are not worth bringing: that takes longer than to read them.
+    /// Nothing.
     Leave,
-    /// They may be read again.
+    /// They are to be brought.
     Want,
     /// They may be here already.
     Look,
 }
 
 /// A file of a volume: what its host keeps in shared memory.
-struct Shared {
-    resident: Resident,
-    len: u64,
-    /// Bytes that were read by the kernel.
-    missed: AtomicU64,
-}
-
-impl Source for Shared {
+impl Source for Resident {
     fn is_ready(&self) -> bool {
-        self.resident.is_ready()
+        Resident::is_ready(self)
     }
 
     fn has(&self, range: Range<u64>) -> bool {
-        self.resident.has(range)
+        Resident::has(self, range)
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Option<usize> {
-        self.resident.read_at(offset, into)
+        Resident::read_at(self, offset, into)
     }
 
-    fn missed(&self, bytes: u64) -> Missed {
-        if !self.resident.is_read_again() && self.missed.fetch_add(bytes, Relaxed) < self.len {
-            Missed::Leave
-        } else if self.resident.may_have_come() {
-            Missed::Look
-        } else {
-            Missed::Want
-        }
+    fn missed(&self) -> Missed {
+        if self.may_have_come() { Missed::Look } else { Missed::Want }
     }
 
     fn want(&self, range: Range<u64>) {
-        self.resident.want(range);
+        Resident::want(self, range);
     }
 
     fn look(&self, range: Range<u64>) {
-        self.resident.look();
-        self.resident.want(range);
+        Resident::look(self);
+        Resident::want(self, range);
     }
 }
 
@@ -104,7 +91,7 @@ impl Source for Awaited {
         self.0.read_at(offset, into)
     }
 
-    fn missed(&self, _: u64) -> Missed {
+    fn missed(&self) -> Missed {
         Missed::Look
     }
 
@@ -130,7 +117,7 @@ impl Source for Reader {
         Reader::read_at(self, offset, into).ok()
     }
 
-    fn missed(&self, _: u64) -> Missed {
+    fn missed(&self) -> Missed {
         Missed::Leave
     }
 
@@ -143,15 +130,15 @@ impl Source for Reader {
     }
 }
 
-/// Attaches the file that a descriptor stands for, of `len` bytes.
-pub(crate) fn attach(descriptor: c_int, device: u64, len: u64) -> Option<Box<dyn Source>> {
+/// Attaches the file that a descriptor stands for.
+pub(crate) fn attach(descriptor: c_int, device: u64) -> Option<Box<dyn Source>> {
     // SAFETY: the program has it open while it reads; if another thread closes it meanwhile, calls fail.
     let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
     // No descriptor of the file is kept: to close it at another time than the program does would give up locks. The
     // eager do not care.
     match (Resident::attach(file), settings::is_eager()) {
         (Ok(resident), true) => Some(Box::new(Awaited(resident))),
-        (Ok(resident), false) => Some(Box::new(Shared { resident, len, missed: AtomicU64::new(0) })),
+        (Ok(resident), false) => Some(Box::new(resident)),
         (Err(_), true) => Some(Box::new(Reader::attach(file).ok()?)),
         (Err(_), false) => {
             make_foreign(device);
@@ -183,7 +170,7 @@ mod tests {
     fn a_file_of_no_volume_is_left_to_the_kernel() {
         use std::os::fd::AsRawFd as _;
         let file = tempfile::tempfile().unwrap();
-        assert!(attach(file.as_raw_fd(), 88, 10).is_none() && is_foreign(88));
+        assert!(attach(file.as_raw_fd(), 88).is_none() && is_foreign(88));
     }
 
     #[test]

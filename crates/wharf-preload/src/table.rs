@@ -155,7 +155,7 @@ mod tests {
             None
         }
 
-        fn missed(&self, _: u64) -> Missed {
+        fn missed(&self) -> Missed {
             Missed::Leave
         }
 

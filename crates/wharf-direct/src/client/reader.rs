@@ -30,7 +30,7 @@ impl Reader {
     /// the file itself is read then.
     pub fn attach(file: impl AsFd) -> io::Result<Reader> {
         let kept = fallback::duplicate(&file)?;
-        let direct = direct(&file).ok().map(|(direct, _)| direct);
+        let direct = direct(&file).ok();
         Reader::new(Some(kept), direct)
     }
 
@@ -40,7 +40,7 @@ impl Reader {
     /// [`NotFound`](io::ErrorKind::NotFound) where there is no direct path, or what the host says. Later, when the
     /// host has gone, every read fails with [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn attach_only(file: impl AsFd) -> io::Result<Reader> {
-        Reader::new(None, Some(direct(&file)?.0))
+        Reader::new(None, Some(direct(&file)?))
     }
 
     pub(super) fn of(direct: Direct) -> io::Result<Reader> {
@@ -201,12 +201,12 @@ impl Reader {
     }
 }
 
-/// The direct path to an open file, and whether somebody took that before.
-pub(super) fn direct(file: &impl AsFd) -> io::Result<(Direct, bool)> {
+/// The direct path to an open file.
+pub(super) fn direct(file: &impl AsFd) -> io::Result<Direct> {
     let ticket = ticket::of(file).ok_or(io::ErrorKind::NotFound)?;
     let connection: Arc<Connection> = Connection::to(&ticket.socket)?;
     let opened = connection.redeem(ticket.secret)?;
-    Ok((Direct::new(connection, opened.handle, opened.writes, opened.section), opened.again))
+    Ok(Direct::new(connection, opened.handle, opened.writes, opened.section))
 }
 
 #[cfg(test)]

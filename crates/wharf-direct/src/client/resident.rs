@@ -21,7 +21,6 @@ const LOOKS_MAX: u32 = 4;
 #[derive(Debug)]
 pub struct Resident {
     direct: Direct,
-    again: bool,
     /// The last stretch that was asked for, counted from one.
     asked: AtomicU64,
     looks: AtomicU32,
@@ -34,17 +33,11 @@ impl Resident {
     /// [`NotFound`](io::ErrorKind::NotFound) where there is no direct path, [`Unsupported`](io::ErrorKind::Unsupported)
     /// where the bytes are a file's, which the kernel reads as fast as anybody; or what the host says.
     pub fn attach(file: impl AsFd) -> io::Result<Resident> {
-        let (direct, again) = reader::direct(&file)?;
+        let direct = reader::direct(&file)?;
         if direct.is_backed() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Resident { direct, again, asked: AtomicU64::new(0), looks: AtomicU32::new(0) })
-    }
-
-    /// Whether somebody had the file by these means before, as far as its host remembers: who reads files again may do
-    /// so once more.
-    pub fn is_read_again(&self) -> bool {
-        self.again
+        Ok(Resident { direct, asked: AtomicU64::new(0), looks: AtomicU32::new(0) })
     }
 
     /// Whether anything could be there: the host keeps bytes of the file, and nobody has it open for writing.

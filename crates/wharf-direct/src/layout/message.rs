@@ -57,8 +57,6 @@ pub struct Opened {
     pub writes: bool,
     /// Whether a section or a file can be had now.
     pub section: bool,
-    /// Whether somebody showed a ticket to the same file before, as far as the host remembers.
-    pub again: bool,
 }
 
 impl Message {
@@ -73,9 +71,8 @@ impl Message {
             }
             Message::Refused(errno) => [3, MAGIC, VERSION.into(), errno.into(), 0, 0, 0, 0],
             Message::Redeem(secret) => [4, half(&secret[..8]), half(&secret[8..]), 0, 0, 0, 0, 0],
-            Message::Opened(Opened { handle, writes, section, again }) => {
-                let bits = [writes, section, again].map(u64::from);
-                [5, handle, bits[0] | bits[1] << 1 | bits[2] << 2, 0, 0, 0, 0, 0]
+            Message::Opened(Opened { handle, writes, section }) => {
+                [5, handle, u64::from(writes) | u64::from(section) << 1, 0, 0, 0, 0, 0]
             }
             Message::Section { handle } => [6, handle, 0, 0, 0, 0, 0, 0],
             Message::SectionIs { bytes_max, number } => [7, bytes_max, number, 0, 0, 0, 0, 0],
@@ -114,10 +111,7 @@ impl Message {
                 secret[8..].copy_from_slice(&second.to_ne_bytes());
                 Message::Redeem(secret)
             }
-            5 => {
-                let bit = |bit: u32| second >> bit & 1 == 1;
-                Message::Opened(Opened { handle: first, writes: bit(0), section: bit(1), again: bit(2) })
-            }
+            5 => Message::Opened(Opened { handle: first, writes: second & 1 != 0, section: second & 2 != 0 }),
             6 => Message::Section { handle: first },
             7 => Message::SectionIs { bytes_max: first, number: second },
             8 => Message::NoSection,
@@ -140,7 +134,7 @@ mod tests {
             Message::Welcome(welcome),
             Message::Refused(13),
             Message::Redeem([9; 16]),
-            Message::Opened(Opened { handle: u64::MAX, writes: true, section: false, again: true }),
+            Message::Opened(Opened { handle: u64::MAX, writes: true, section: false }),
             Message::Section { handle: 1 },
             Message::SectionIs { bytes_max: 1 << 40, number: 3 },
             Message::NoSection,

@@ -2,7 +2,6 @@
 //!
 //! The kernel tells when a client has gone, however it went: its socket hangs up.
 
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -30,9 +29,6 @@ const CLIENTS_MAX: usize = wharf_mem::CHANNELS_MAX;
 /// answered is hung up, before the descriptors on their way to it are all that this process may have there.
 const ANSWERS_BYTES: usize = 4096;
 
-/// Files of which it is remembered that they were handed over. When there are more all are forgotten.
-const REMEMBERED_MAX: usize = 8192;
-
 /// One connection.
 struct Line {
     socket: OwnedFd,
@@ -48,13 +44,11 @@ pub(super) struct Control {
     pub(super) bell: Bell,
     lines: Vec<Line>,
     next: u64,
-    /// Inode numbers.
-    remembered: HashSet<u64>,
 }
 
 impl Control {
     pub(super) fn new(host: Arc<Host>, listener: OwnedFd, bell: Bell) -> Control {
-        Control { host, listener, bell, lines: Vec::new(), next: 1, remembered: HashSet::new() }
+        Control { host, listener, bell, lines: Vec::new(), next: 1 }
     }
 
     /// Listens until the end.
@@ -189,16 +183,9 @@ impl Control {
         let section = matches!(source, Some(Source::Memory(_)))
             || self.is_backed(client, &open)
             || open.file.as_ref().is_some_and(|file| file.section().is_some());
-        if self.remembered.len() >= REMEMBERED_MAX {
-            self.remembered.clear();
-        }
-        let again = !self.remembered.insert(pass.inode);
         let inserted = client.handles().insert(open);
         match inserted {
-            Ok(handle) => {
-                let opened = Opened { handle, writes: pass.writes, section, again };
-                self.say(at, Message::Opened(opened), &[])
-            }
+            Ok(handle) => self.say(at, Message::Opened(Opened { handle, writes: pass.writes, section }), &[]),
             Err(open) => {
                 self.host.release(vec![open]);
                 self.refuse(at, Errno::ENOMEM)

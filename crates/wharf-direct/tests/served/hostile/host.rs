@@ -147,7 +147,7 @@ fn betray(trap: &Trap, random: &mut Random, over: &AtomicBool) {
         let (message, files) = match random.below(6) {
             0 => (Message::NoSection, Vec::new()),
             1 => (Message::SectionIs { bytes_max: random.word(), number: 1 }, pair()),
-            2 => (Message::Opened(Opened { handle: 1, writes: true, section: true, again: false }), pair()),
+            2 => (Message::Opened(Opened { handle: 1, writes: true, section: true }), pair()),
             3 => (Message::BackingIs, vec![file(random)]),
             _ => (Message::SectionIs { bytes_max: 300_000, number: random.word() }, pair()),
         };
