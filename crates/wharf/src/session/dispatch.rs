@@ -2,9 +2,7 @@
 //!
 //! The one place that knows which operation needs which capability, node and handle.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use wharf_mem::{Data, Lease, Window};
 
@@ -14,9 +12,9 @@ use crate::{Cache, Capabilities, Entry, FileSystem, HandleId, NodeId, Opened, So
 
 use super::guest::{Asker, TICKET_COMMAND};
 use super::handles::OpenFile;
-use super::listing::{EntryForm, ListForm, Listing, counted};
+use super::listing::{EntryForm, counted};
 use super::reply::{EntryReply, OpenReply, Passed, Reply, Request};
-use super::{Operation, Protocol, Session, Sieve, scatter};
+use super::{Operation, Protocol, Session, scatter};
 
 /// Longest target of a symbolic link that the kernel takes.
 const TARGET_BYTES_MAX: usize = 4095;
@@ -224,38 +222,8 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             O::List { handle, op, size, entries, pattern } => {
                 let open = self.open(handle, &node, true)?;
                 let form = if entries { EntryForm::Whole } else { EntryForm::Plain };
-                let window = window(lease, size as usize)?;
-                let list_form: Arc<dyn ListForm>;
-                let list_form = match asker {
-                    Asker::First => &self.list_form,
-                    Asker::Guest(guest) => {
-                        list_form = guest.clone();
-                        &list_form
-                    }
-                };
-                let counts = matches!(asker, Asker::First);
-                let (mut listing, mut cursor) = Listing::begin(
-                    window,
-                    (form, counts, Sieve::new(pattern)),
-                    op.cursor,
-                    self.nodes.inode(id),
-                    list_form,
-                    &self.nodes,
-                    &self.defaults,
-                );
-                loop {
-                    match fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await {
-                        // Nodes that were told have been counted. The next call meets the error again.
-                        Err(error) if listing.has_entries() => log::debug!("listing ended early: {error}"),
-                        result => result?,
-                    }
-                    match listing.goes_on() {
-                        Some(further) => cursor = further,
-                        None => break,
-                    }
-                    others_first().await;
-                }
-                Ok(Reply::Bytes(listing.bytes()))
+                let into = window(lease, size as usize)?;
+                self.list(cx, id, open, (form, pattern, op.cursor), into, asker).await
             }
             O::Statfs => Ok(Reply::Statfs(fs.statfs(cx, &node).await?)),
             O::SetXattr { op } => done(fs.setxattr(cx, &node, op).await),
@@ -406,18 +374,6 @@ impl<F: FileSystem, P: Protocol> Drop for Closed<'_, F, P> {
             session.writers.remove(inode, || session.notifier.written(inode, false));
         }
     }
-}
-
-/// Lets the queue do something else.
-fn others_first() -> impl Future<Output = ()> {
-    let mut waited = false;
-    poll_fn(move |cx| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
 }
 
 /// The number for the caller; the words are logged.

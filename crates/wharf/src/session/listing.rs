@@ -1,14 +1,20 @@
 //! The answer to a listing, written entry by entry into the reply's own window.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use wharf_mem::Window;
 
-use crate::{Attributes, Defaults, Entry, Kind, Listed, Name, Pattern};
+use crate::context::Context;
+use crate::{Attributes, Defaults, Entry, FileSystem, Kind, Listed, Name, NodeId, Pattern, op};
 
+use super::dispatch::{Answer, InUse};
+use super::guest::Asker;
 use super::nodes::Nodes;
-use super::reply::EntryReply;
+use super::reply::{EntryReply, Reply};
 use super::sieve::Sieve;
+use super::{Protocol, Session};
 
 /// A transport's form of a directory entry.
 pub trait ListForm: Send + Sync {
@@ -207,4 +213,61 @@ pub(crate) fn counted<N: Clone>(entry: Entry<N>, nodes: &Nodes<N>, defaults: &De
         entry_lifetime: lifetimes.entry,
         attributes_lifetime: lifetimes.attributes,
     }
+}
+
+impl<F: FileSystem, P: Protocol> Session<F, P> {
+    /// Lists an open directory from a cursor of the transport on.
+    // No part of `dispatch`: what lives across two suspensions has a place of its own in a future.
+    pub(super) async fn list(
+        &self,
+        cx: &Context,
+        id: NodeId,
+        open: InUse<F::File>,
+        (form, pattern, cursor): (EntryForm, Option<Pattern<'_>>, u64),
+        into: Window<'_>,
+        asker: Asker<'_>,
+    ) -> Answer {
+        let list_form: Arc<dyn ListForm>;
+        let (list_form, counts) = match asker {
+            Asker::First => (&self.list_form, true),
+            Asker::Guest(guest) => {
+                list_form = guest.clone();
+                (&list_form, false)
+            }
+        };
+        let (mut listing, mut cursor) = Listing::begin(
+            into,
+            (form, counts, Sieve::new(pattern)),
+            cursor,
+            self.nodes.inode(id),
+            list_form,
+            &self.nodes,
+            &self.defaults,
+        );
+        loop {
+            match self.fs.readdir(cx, open.file(), op::List { cursor }, &mut listing).await {
+                // Nodes that were told have been counted. The next call meets the error again.
+                Err(error) if listing.has_entries() => log::debug!("listing ended early: {error}"),
+                result => result?,
+            }
+            match listing.goes_on() {
+                Some(further) => cursor = further,
+                None => break,
+            }
+            others_first().await;
+        }
+        Ok(Reply::Bytes(listing.bytes()))
+    }
+}
+
+/// Lets the queue do something else.
+fn others_first() -> impl Future<Output = ()> {
+    let mut waited = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
