@@ -135,7 +135,7 @@ mod tests {
             drain_ms: _,
             cancel_ms: _,
         } = Limits::default();
-        assert_eq!(FIELDS.len(), 13);
+        assert_eq!(FIELDS.len(), 14);
     }
 
     #[test]
