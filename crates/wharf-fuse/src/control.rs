@@ -21,6 +21,8 @@ pub(crate) struct Controls<F: FileSystem> {
     pub(crate) retrievals: Arc<Retrievals>,
     /// Keeps processors awake while requests come.
     pub(crate) awake: Option<Arc<Awake>>,
+    /// Answers are kept in large pages.
+    pub(crate) large_pages: bool,
 }
 
 /// What is to be done about a request.

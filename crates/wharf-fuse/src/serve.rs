@@ -42,7 +42,7 @@ pub(crate) fn start_dev<F: FileSystem>(
     device: Arc<OwnedFd>,
     awake: Option<Arc<Awake>>,
 ) -> io::Result<Threads> {
-    let mut queues = Queues::new(session, device, awake)?;
+    let mut queues = Queues::new(session, device, awake, false)?;
     let count = cpu::online();
     for number in 0..count {
         let blocking = if number == 0 {
@@ -72,8 +72,9 @@ pub(crate) fn start_uring<F: FileSystem>(
     session: Arc<Session<F, Fuse>>,
     device: Arc<OwnedFd>,
     awake: Option<Arc<Awake>>,
+    large_pages: bool,
 ) -> io::Result<Threads> {
-    let mut queues = Queues::new(session, device, awake)?;
+    let mut queues = Queues::new(session, device, awake, large_pages)?;
     let count = cpu::possible();
     let device = queues.device.clone();
     queues.add_dev(device, None, count)?;
@@ -88,6 +89,7 @@ impl<F: FileSystem> Queues<F> {
         session: Arc<Session<F, Fuse>>,
         device: Arc<OwnedFd>,
         awake: Option<Arc<Awake>>,
+        large_pages: bool,
     ) -> io::Result<Queues<F>> {
         let ending = Arc::new(Ending::default());
         let controls = Arc::new(Controls {
@@ -95,6 +97,7 @@ impl<F: FileSystem> Queues<F> {
             queues: OnceLock::new(),
             retrievals: Arc::default(),
             awake,
+            large_pages,
         });
         let (session_too, device_too) = (session.clone(), device.clone());
         let (retrievals, running) = (controls.retrievals.clone(), ending.thread());

@@ -89,6 +89,16 @@ impl Mapping {
         Ok(unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxWipeOnFork) }?)
     }
 
+    /// Asks the system for large pages, as far as it has any: memory that a device reaches in few pieces. One is occupied
+    /// whole at its first touch.
+    ///
+    /// # Errors
+    /// What madvise(2) says, usually that this kernel has none.
+    pub fn prefer_large_pages(&self) -> io::Result<()> {
+        // SAFETY: the range is ours, and its bytes stay what they are.
+        Ok(unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxHugepage) }?)
+    }
+
     /// The first byte. Valid for [`len`](Self::len) bytes as long as the mapping lives.
     pub fn start(&self) -> NonNull<u8> {
         self.start

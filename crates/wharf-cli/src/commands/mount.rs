@@ -28,6 +28,8 @@ pub(crate) fn run(plan: Mount) -> Result<(), Failure> {
             "signals cannot be received ({error}); raise the limits of this process: ulimit"
         ))
     })?;
+    let read_ahead = plan.read_ahead.or_else(|| drivers::read_ahead(&plan.spec));
+    let plan = Mount { read_ahead, ..plan };
     match &plan.spec {
         #[cfg(feature = "mirror")]
         Spec::Mirror(source) => {
@@ -111,7 +113,8 @@ fn mounted<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount) -> Result<Vol
         .limits(plan.limits)
         .defaults(defaults)
         .passthrough(plan.passthrough)
-        .low_latency(plan.low_latency);
+        .low_latency(plan.low_latency)
+        .large_pages(drivers::reads_discs(&plan.spec));
     let mount = match plan.read_ahead {
         Some(bytes) => mount.read_ahead(bytes),
         None => mount,

@@ -1,6 +1,6 @@
 //! `fat:IMAGE[@OFFSET|#PARTITION]`
 
-use wharf_drivers::fat::{Fat, Options, Part};
+use wharf_drivers::fat::{Fat, Options, Part, READ_AHEAD_BYTES};
 use wharf_fuse::mount::Access;
 
 use crate::failure::Failure;
@@ -16,6 +16,11 @@ pub(crate) fn for_mount(spec: &spec::Fat, plan: &Mount) -> Result<Fat, Failure> 
 /// The volume, to be looked at.
 pub(crate) fn for_info(spec: &spec::Fat) -> Result<Fat, Failure> {
     open(spec, false)
+}
+
+/// More than the kernel's own choice, if this is root, whom it is allowed to.
+pub(crate) fn read_ahead() -> Option<u32> {
+    rustix::process::getuid().is_root().then_some(READ_AHEAD_BYTES)
 }
 
 fn open(spec: &spec::Fat, write: bool) -> Result<Fat, Failure> {

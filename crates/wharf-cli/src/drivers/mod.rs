@@ -24,6 +24,20 @@ pub(crate) mod zip;
 use crate::failure::Failure;
 use crate::spec::Spec;
 
+/// How far the kernel should read ahead in files of this driver, if nobody chose and it may be told.
+pub(crate) fn read_ahead(spec: &Spec) -> Option<u32> {
+    match spec {
+        #[cfg(feature = "fat")]
+        Spec::Fat(_) => fat::read_ahead(),
+        _ => None,
+    }
+}
+
+/// Whether answers come straight from a disc.
+pub(crate) fn reads_discs(spec: &Spec) -> bool {
+    matches!(spec, Spec::Fat(_))
+}
+
 /// The refusal of what was left out of this build.
 #[cfg_attr(
     all(feature = "fat", feature = "memory", feature = "mirror", feature = "remote", feature = "zip"),

@@ -60,6 +60,10 @@ use medium::Lane;
 use node::Inode;
 use volume::{Bell, Shared};
 
+/// How far the kernel should read ahead of whoever reads a file from its start on: two of the largest requests, so that
+/// the disc has the next to do while the last is given out.
+pub const READ_AHEAD_BYTES: u32 = 2 << 20;
+
 /// How a volume is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {

@@ -47,10 +47,14 @@ pub(super) struct Incoming {
 }
 
 impl Entry {
-    /// Makes `count` entries for payloads of `payload_bytes`.
-    pub(super) fn many(count: usize, payload_bytes: usize) -> io::Result<Vec<Entry>> {
+    /// Makes `count` entries for payloads of `payload_bytes`, in large pages if that is wanted.
+    pub(super) fn many(count: usize, payload_bytes: usize, large_pages: bool) -> io::Result<Vec<Entry>> {
         let records = Payload::cut(Mapping::anonymous(count * RECORD_BYTES)?, RECORD_BYTES, count);
-        let payloads = Payload::cut(Mapping::anonymous(count * payload_bytes)?, payload_bytes, count);
+        let room = Mapping::anonymous(count * payload_bytes)?;
+        if large_pages && let Err(error) = room.prefer_large_pages() {
+            log::debug!("answers are kept in ordinary pages: {error}");
+        }
+        let payloads = Payload::cut(room, payload_bytes, count);
         let entry = |(record, payload)| Entry { record, payload: Some(payload), commit_id: 0 };
         Ok(records.into_iter().zip(payloads).map(entry).collect())
     }

@@ -98,6 +98,7 @@ struct Rings {
     taken: Vec<wharf::io::Request>,
     /// Submissions since the last call into the kernel.
     unsent: usize,
+    large_pages: bool,
 }
 
 impl<F: FileSystem, Q: Queue> Server<F, Q> {
@@ -117,6 +118,7 @@ impl<F: FileSystem, Q: Queue> Server<F, Q> {
             bell: parts.bell.clone(),
             taken: Vec::new(),
             unsent: 0,
+            large_pages: parts.controls.large_pages,
         };
         rings.ring.submitter().register_files(&[parts.device.as_raw_fd()])?;
         rings.watch_bell();
@@ -308,7 +310,7 @@ impl Rings {
     fn add_entries(&mut self, count: usize, terms: &Terms) -> io::Result<()> {
         let payload_bytes = wire::uring::payload_bytes(terms);
         let first = self.entries.len();
-        self.entries.extend(Entry::many(count, payload_bytes)?);
+        self.entries.extend(Entry::many(count, payload_bytes, self.large_pages)?);
         for place in first..self.entries.len() {
             let mark = MARK_ENTRY | place as u64;
             if let Some(submission) = self.entries[place].register(DEVICE, self.number, mark) {
