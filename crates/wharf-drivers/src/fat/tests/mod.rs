@@ -5,6 +5,7 @@ mod loss;
 mod model;
 mod operations;
 mod power;
+mod specimens;
 
 use std::fs::File;
 use std::path::Path;

@@ -7,7 +7,7 @@ use super::maker::{Part, archive, archive_with, text};
 use super::{open_with, options, paths, volume};
 
 /// Opens an archive of any bytes, and reads all of it. Returns whether it is an archive.
-fn exercise(bytes: &[u8]) -> bool {
+pub(super) fn exercise(bytes: &[u8]) -> bool {
     let limited = Options { cache_bytes_max: 4 << 20, ..options() };
     let Ok(zip) = open_with(bytes, limited) else { return false };
     let contents = zip.contents.clone();
@@ -28,7 +28,7 @@ fn walk(zip: Zip) {
 }
 
 /// A little of everything.
-fn specimen() -> Vec<u8> {
+pub(super) fn specimen() -> Vec<u8> {
     let mut dated = Part::deflated("a/dated", b"contents");
     dated.extra =
         b"UT\x05\x00\x01\x80\x51\x01\x00ux\x0b\x00\x01\x04\xe8\x03\x00\x00\x04\xe9\x03\x00\x00".into();

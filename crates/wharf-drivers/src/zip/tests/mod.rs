@@ -4,6 +4,7 @@ mod contents;
 mod hostile;
 mod maker;
 mod programs;
+mod specimens;
 mod streamed;
 mod tree;
 
