@@ -5,9 +5,11 @@ use std::io::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// 100,000 entries in 1,000 directories; 5,000 files of 20 KiB; one of 1 GiB. All deflated.
+/// 100,000 entries in 1,000 directories, and 10,000 for who cannot mount as many; 5,000 files of 20 KiB; one of 1 GiB. All
+/// deflated.
 pub struct Archives {
-    pub many: PathBuf,
+    many: PathBuf,
+    fewer: PathBuf,
     pub files: PathBuf,
     pub large: PathBuf,
 }
@@ -30,8 +32,9 @@ def about(name):
     # A mode without the sort of file is an I/O error for fuse-zip.
     about.external_attr = 0o100644 << 16
     return about
-with zipfile.ZipFile('many.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as it:
-    for at in range(100000):
+for name, count in ('many.zip', 100000), ('fewer.zip', 10000):
+  with zipfile.ZipFile(name, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as it:
+    for at in range(count):
         it.writestr(about('module-%03d/part-of-it-%d.txt' % (at % 1000, at)), b'some bytes %d' % at)
 with zipfile.ZipFile('files.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=6) as it:
     for at in range(5000):
@@ -46,7 +49,7 @@ with zipfile.ZipFile('large.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as
 impl Archives {
     /// Makes them, or takes those of an earlier run.
     pub fn make() -> Result<Archives, Error> {
-        let room = std::env::temp_dir().join("wharf-archives");
+        let room = std::env::temp_dir().join("wharf-archives-2");
         if !room.exists() {
             let being_made = room.with_extension(std::process::id().to_string());
             fs::create_dir_all(&being_made)?;
@@ -58,13 +61,19 @@ impl Archives {
         }
         let archives = Archives {
             many: room.join("many.zip"),
+            fewer: room.join("fewer.zip"),
             files: room.join("files.zip"),
             large: room.join("large.zip"),
         };
-        for archive in [&archives.many, &archives.files, &archives.large] {
+        for archive in [&archives.many, &archives.fewer, &archives.files, &archives.large] {
             warm(archive)?;
         }
         Ok(archives)
+    }
+
+    /// That of so many entries.
+    pub fn of(&self, count: u64) -> &Path {
+        if count > 10_000 { &self.many } else { &self.fewer }
     }
 }
 

@@ -18,7 +18,8 @@ pub enum Kind {
 }
 
 pub const SERVERS: [Kind; 3] = [Kind::Wharf, Kind::FuseZip, Kind::ArchiveMount];
-const PATIENCE: Duration = Duration::from_secs(60);
+/// So long a server may take for each thing that is asked of it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Kind {
     pub fn name(self) -> &'static str {
@@ -63,7 +64,7 @@ impl Server {
         let server = Server { child, point };
         while fs::metadata(&server.point)?.st_dev() == outside {
             if begun.elapsed() > PATIENCE {
-                return Err(format!("{} does not mount {}", kind.name(), archive.display()).into());
+                return Err(format!("not mounted within {} s", PATIENCE.as_secs()).into());
             }
             sleep(Duration::from_millis(1));
         }

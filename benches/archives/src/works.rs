@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
 
-use crate::server::Server;
+use crate::server::{PATIENCE, Server};
 
 pub struct Sample {
     pub work: &'static str,
@@ -25,15 +25,15 @@ pub fn memory(work: &'static str, server: &Server) -> Sample {
     Sample { work, unit: "MiB", value: server.memory().unwrap_or(0) as f64 / f64::from(1 << 20) }
 }
 
-pub fn list(work: &'static str, point: &Path) -> io::Result<Sample> {
+pub fn list(work: &'static str, point: &Path, entries: u64) -> io::Result<Sample> {
     let begun = Instant::now();
     let mut count = 0u64;
     walk(point, &mut |path| {
         fs::symlink_metadata(path)?;
         count += 1;
-        Ok(())
+        in_time(begun)
     })?;
-    assert!(count >= 100_000, "{count} entries");
+    assert_eq!(count, entries);
     Ok(Sample { work, unit: "ms", value: begun.elapsed().as_secs_f64() * 1e3 })
 }
 
@@ -42,7 +42,7 @@ pub fn read_all(work: &'static str, point: &Path) -> io::Result<Sample> {
     let mut bytes = 0;
     walk(point, &mut |path| {
         bytes += fs::read(path)?.len();
-        Ok(())
+        in_time(begun)
     })?;
     assert_eq!(bytes, 5_000 * 20_480);
     Ok(Sample { work, unit: "ms", value: begun.elapsed().as_secs_f64() * 1e3 })
@@ -116,6 +116,13 @@ pub fn sequential_again(work: &'static str, path: &Path) -> io::Result<Sample> {
 fn through(file: &File) -> io::Result<()> {
     let mut block = vec![0; 1 << 20];
     (0..AGAIN_BYTES >> 20).try_for_each(|at| file.read_exact_at(&mut block, at << 20))
+}
+
+/// Fails when the time for a work is over.
+fn in_time(begun: Instant) -> io::Result<()> {
+    let late =
+        || io::Error::new(io::ErrorKind::TimedOut, format!("not done within {} s", PATIENCE.as_secs()));
+    if begun.elapsed() > PATIENCE { Err(late()) } else { Ok(()) }
 }
 
 fn walk(directory: &Path, each: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
