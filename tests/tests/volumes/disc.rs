@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use wharf_drivers::fat::{Fat, Options, Part};
+use wharf_drivers::fat::{Fat, Options, Part, READ_AHEAD_BYTES};
 use wharf_fuse::mount::{Error, Mode, Options as MountOptions};
 use wharf_fuse::{Mount, Transport, Volume};
 
@@ -53,7 +53,9 @@ fn mounted(source: &Path, transport: Transport, at: &Path) -> Volume {
     let fat = Fat::open(source, Part::Whole, options).expect("a volume");
     let defaults = fat.defaults();
     let options = MountOptions::new("fat", "test:").expect("good names");
+    // As the command mounts it.
     let mount = Mount::new(fat, options).transport(transport).defaults(defaults);
+    let mount = mount.large_pages(true).read_ahead(READ_AHEAD_BYTES);
     mount.at(at).unwrap_or_else(|error| panic!("{transport}: {error}"))
 }
 
