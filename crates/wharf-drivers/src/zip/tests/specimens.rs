@@ -49,7 +49,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     let zeros = vec![0; 1 << 20];
     let bomb = Part::deflated("a", &zeros);
     vec![
-        ("bomb", archive(&[bomb.clone()])),
+        ("bomb", archive(std::slice::from_ref(&bomb))),
         ("bomb-that-says-less", archive(&[Part { size: 1000, ..bomb.clone() }])),
         ("bomb-that-says-more", archive(&[Part { size: 1 << 40, large: true, ..bomb }])),
     ]
@@ -81,7 +81,7 @@ fn lying_sizes() -> Vec<(&'static str, Vec<u8>)> {
 
 fn lies_in_64_bits() -> Vec<(&'static str, Vec<u8>)> {
     let part = Part { large: true, ..Part::deflated("a", &text(500)) };
-    let whole = archive(&[part.clone()]);
+    let whole = archive(std::slice::from_ref(&part));
     // Behind the entries: the record of 56 bytes, its locator of 20, the end of 22.
     let record = whole.len() - 22 - 20 - 56;
     let changed = |at: usize, value: u64| {
