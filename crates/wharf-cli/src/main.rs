@@ -18,7 +18,7 @@ mod manual;
 mod place;
 mod plan;
 mod probe;
-#[cfg(feature = "zip")]
+#[cfg(any(feature = "remote", feature = "zip"))]
 mod progress;
 mod show;
 mod signals;

@@ -73,6 +73,8 @@ pub(crate) struct Mounted {
     point: TempDir,
     /// What a mirror mirrors.
     backing: TempDir,
+    /// What a remote has not uploaded yet.
+    _spool: TempDir,
 }
 
 impl Mounted {
@@ -85,6 +87,7 @@ impl Mounted {
         };
         let backing = tempfile::tempdir_in(place).expect("a directory to mirror");
         open_to_all(backing.path());
+        let spool = tempfile::tempdir_in(place).expect("a directory for uploads");
         let mut options = Options::new(&format!("{driver:?}").to_lowercase(), "test:").expect("good names");
         options.allow = Allow::Everyone;
         options.default_permissions = true;
@@ -113,7 +116,7 @@ impl Mounted {
             Driver::Remote => {
                 let mut location = remote::Location::parse(&format!("file://{}", backing.path().display()));
                 let location = location.as_mut().expect("a URL");
-                location.options.spool = Some(place.into());
+                location.options.spool = Some(spool.path().to_owned());
                 let remote = remote::Remote::new(location).expect("a directory");
                 let defaults = remote.defaults();
                 Mount::new(remote, options).transport(transport).defaults(defaults).at(point.path())
@@ -121,7 +124,7 @@ impl Mounted {
         };
         let volume = mounted.unwrap_or_else(|error| panic!("{driver:?} over {transport}: {error}"));
         assert_eq!(volume.transport(), transport);
-        Mounted { volume: Some(volume), point, backing }
+        Mounted { volume: Some(volume), point, backing, _spool: spool }
     }
 
     pub(crate) fn path(&self) -> &Path {
