@@ -32,8 +32,10 @@ const FTP_DATA_PORTS: std::ops::Range<u16> = 18_100..18_300;
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Answer<()> {
-    let wharf =
-        std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: remote PATH-OF-WHARF [SERVICE]...")?;
+    let wharf = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or("usage: remote PATH-OF-WHARF [SERVICE | WORK]...")?;
     let chosen: Vec<String> = std::env::args().skip(2).collect();
     let place = tempdir()?;
     make_files(&place.join("data"))?;
@@ -44,10 +46,14 @@ fn main() -> Answer<()> {
     }
     thread::sleep(Duration::from_millis(500));
     println!("median of {ROUNDS}, round trips of {:?}; ratio: how much faster wharf is", ONE_WAY * 2);
-    for service in ["webdav", "http", "ftp"] {
-        if chosen.is_empty() || chosen.iter().any(|name| name == service) {
-            compare(service, &wharf, &place)?;
-        }
+    // Of each kind those that were named, or all.
+    let is_chosen = |name: &str, kind: &[&str]| {
+        chosen.iter().any(|chosen| chosen == name) || !chosen.iter().any(|chosen| kind.contains(&&**chosen))
+    };
+    let works: Vec<Work> =
+        WORKS.into_iter().filter(|(short, ..)| is_chosen(short, &WORKS.map(|(short, ..)| short))).collect();
+    for service in SERVICES.into_iter().filter(|name| is_chosen(name, &SERVICES)) {
+        compare(service, &works, &wharf, &place)?;
     }
     for mut server in servers {
         let _ = server.kill();
@@ -57,16 +63,20 @@ fn main() -> Answer<()> {
     Ok(())
 }
 
-/// What is measured, in seconds.
-const WORKS: [(&str, fn(&Path) -> Answer<()>); 3] = [
-    ("1,000 small files, 16 readers", small),
-    ("256 MiB in one go", large),
-    ("listing 10,000 entries", list),
+const SERVICES: [&str; 3] = ["webdav", "http", "ftp"];
+
+/// What is measured, in seconds: a word for it, and more.
+type Work = (&'static str, &'static str, fn(&Path) -> Answer<()>);
+
+const WORKS: [Work; 3] = [
+    ("small", "1,000 small files, 16 readers", small),
+    ("large", "256 MiB in one go", large),
+    ("list", "listing 10,000 entries", list),
 ];
 
-fn compare(service: &str, wharf: &Path, place: &Path) -> Answer<()> {
+fn compare(service: &str, works: &[Work], wharf: &Path, place: &Path) -> Answer<()> {
     let programs = programs(service, wharf);
-    for (name, work) in WORKS {
+    for (_, name, work) in works {
         let mut took: Vec<Vec<f64>> = vec![Vec::new(); programs.len()];
         for _ in 0..ROUNDS {
             for (program, took) in programs.iter().zip(&mut took) {
