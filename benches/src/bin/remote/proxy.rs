@@ -39,6 +39,7 @@ struct Way {
 fn hand_on(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     let way: Arc<Way> = Arc::default();
     let ours = way.clone();
+    let Ok(source) = from.try_clone() else { return };
     thread::spawn(move || {
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -65,8 +66,13 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
             drop(pieces);
             way.changed.notify_all();
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if bytes.is_empty() || to.write_all(&bytes).is_err() {
+            if bytes.is_empty() {
                 let _ = to.shutdown(Shutdown::Write);
+                return;
+            }
+            if to.write_all(&bytes).is_err() {
+                // Who hung up is not sent to any more.
+                let _ = (to.shutdown(Shutdown::Both), source.shutdown(Shutdown::Both));
                 return;
             }
         }
