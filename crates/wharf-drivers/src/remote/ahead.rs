@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// A first step of this many bytes; it doubles.
-const FIRST_BYTES: u64 = 256 << 10;
+const FIRST_BYTES: u64 = 1 << 20;
 /// The kernel sends reads side by side, so they come a little out of order.
 const DISORDER_BYTES: u64 = 1 << 20;
 
@@ -34,8 +34,8 @@ impl Ahead {
         self.window = (self.window * 2).max(FIRST_BYTES).min(window_max);
         let from = self.asked.max(read.end);
         let to = read.end.saturating_add(self.window).min(size);
-        // In steps of half a window, so that few ranges are asked for, and long ones.
-        let enough = from > read.end && to.saturating_sub(from) < self.window / 2 && to < size;
+        // In steps of a quarter of the window, so that few ranges are asked for, and long ones.
+        let enough = from > read.end && to.saturating_sub(from) < self.window / 4 && to < size;
         if enough || to <= from {
             return None;
         }

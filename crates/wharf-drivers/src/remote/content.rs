@@ -25,9 +25,6 @@ use super::engine::Engine;
 use super::meta::Version;
 use super::store::Store;
 
-/// Blocks that one request asks for. More would keep the other connections idle.
-const FETCH_BLOCKS_MAX: u32 = 16;
-
 /// What all contents of a volume share.
 #[derive(Debug)]
 pub(super) struct Supply {
@@ -186,6 +183,7 @@ impl Content {
 
     /// Starts fetching blocks, in rising order, that follow each other in one request, and those on disc from there.
     fn fetch(self: &Arc<Self>, supply: &Arc<Supply>, flights: &mut HashMap<u32, Flight>, missing: Vec<u32>) {
+        let run_max = (supply.store.range_bytes_max() / BLOCK_BYTES) as usize;
         let mut rest = &missing[..];
         while let Some(&first) = rest.first() {
             let from_disc = supply.is_on_disc(self, first);
@@ -193,7 +191,7 @@ impl Content {
                 **index == first + *step as u32
                     && (*step == 0 || supply.is_on_disc(self, **index) == from_disc)
             };
-            let run = rest.iter().enumerate().take_while(follows).take(FETCH_BLOCKS_MAX as usize).count();
+            let run = rest.iter().enumerate().take_while(follows).take(run_max).count();
             let mut senders = Vec::with_capacity(run);
             for index in first..first + run as u32 {
                 let (sender, flight) = watch::channel(State::Flying);

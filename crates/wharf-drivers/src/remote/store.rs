@@ -96,6 +96,12 @@ impl Store {
         }
     }
 
+    /// Bytes that one request should ask for, at most. More would keep the other connections idle; but FTP logs in
+    /// anew for each part of a file.
+    pub(super) fn range_bytes_max(&self) -> u64 {
+        if self.ftp.is_some() { 8 << 20 } else { 2 << 20 }
+    }
+
     /// OpenDAL's side of the service.
     pub(super) fn operator(&self) -> Result<&Operator, Failure> {
         self.operator.as_ref().ok_or_else(|| Failure::of(Error::not_supported()))
