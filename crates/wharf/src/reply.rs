@@ -23,8 +23,9 @@ pub enum Source {
     /// the reply; `read` is not asked, `write` is.
     Extents(Arc<dyn Extents>),
     /// The bytes are in memory, or are being made there. Nobody is asked to `read`: readers get them when they
-    /// are there, and the kernel reads them itself where it may. Only for opens that do not write; others fail
-    /// with EROFS.
+    /// are there, and once all are the kernel reads them itself where it may, without a copy of its own. With
+    /// [`Cache::Keep`] it keeps such a copy from one open to the next instead: twice the memory, some of which it
+    /// can give back, and a multiple of the speed. Only for opens that do not write; others fail with EROFS.
     Memory(Arc<Memory>),
 }
 

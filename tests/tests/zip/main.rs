@@ -213,55 +213,38 @@ fn without_any_room_an_open_says_so_and_others_go_on() {
     }
 }
 
-/// Opens a member when it is whole and nobody has it open otherwise: the kernel reads it by itself then, and has none
-/// of it in its cache.
-fn open_passed(path: &Path, bytes: &[u8]) -> File {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let mut file = File::open(path).expect("open");
-        let mut read = Vec::new();
-        file.read_to_end(&mut read).expect("read");
-        assert!(read == bytes, "the bytes of the member, and no more");
-        if cached_pages(&file).expect("counted") == 0 {
-            return file;
-        }
-        drop(file);
-        assert!(Instant::now() < deadline, "it is not passed through");
-        // The kernel says late that a file was closed.
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
-fn a_whole_member_is_read_by_the_kernel_itself_and_its_memory_stays_while_it_is_used() {
+fn a_whole_member_is_kept_by_the_kernel_and_its_memory_stays_while_it_is_used() {
     let room = tempfile::tempdir().expect("a directory");
     let tree = room.path().join("tree");
     fs::create_dir(&tree).expect("made");
-    // The first two end within a page.
-    let members = [("one", (2 << 20) + 1234), ("two", (2 << 20) + 77), ("three", 2 << 20)]
-        .map(|(name, bytes)| (name, text(bytes, 1)));
+    // Neither ends with a page.
+    let members = [("one", text((2 << 20) + 1234, 1)), ("two", text((2 << 20) + 77, 2))];
     for (name, bytes) in &members {
         fs::write(tree.join(name), bytes).expect("written");
     }
     run("zip", &["-qr", "../it.zip", "."], &tree);
-    let [(_, one), (_, two), (_, three)] = &members;
+    let [(_, one), (_, two)] = &members;
     for transport in TRANSPORTS {
         // Room for one of them.
         let mounted = Mounted::new(&room.path().join("it.zip"), transport, 3 << 20);
-        let file = open_passed(&mounted.at("one"), one);
+        assert!(fs::read(mounted.at("one")).expect("read") == *one, "{transport}");
+        let file = File::open(mounted.at("one")).expect("open");
+        let pages = one.len().div_ceil(4096) as u64;
+        assert_eq!(
+            cached_pages(&file).expect("counted"),
+            pages,
+            "{transport}: kept from one open to the next"
+        );
         assert_eq!(file.read_at(&mut [0; 10], one.len() as u64).expect("read"), 0, "{transport}");
         let mapping = Mapping::shared(&file, 0, one.len(), false).expect("mapped");
         assert!(mapping.read(0, one.len()) == *one, "{transport}");
-        // What is open is not given up: another is unpacked as it is read.
-        assert!(fs::read(mounted.at("three")).expect("read") == *three, "{transport}");
-        let mut block = vec![0; 100_000];
-        file.read_exact_at(&mut block, 1_000_001).expect("read");
-        assert!(block == one[1_000_001..1_100_001], "{transport}");
-        // Closed, it makes room; who has it mapped keeps it.
         drop(file);
-        drop(open_passed(&mounted.at("two"), two));
+        // There is no room for the other one, which is unpacked as it is read.
+        assert!(fs::read(mounted.at("two")).expect("read") == *two, "{transport}");
         assert!(mapping.read(0, one.len()) == *one, "{transport}: what is mapped stays");
         drop(mapping);
+        assert!(fs::read(mounted.at("two")).expect("read") == *two, "{transport}");
         mounted.end();
     }
 }

@@ -24,6 +24,7 @@ use super::BOTH;
 struct InMemory {
     memory: Arc<Mutex<Arc<Memory>>>,
     released: Arc<AtomicUsize>,
+    cache: Cache,
 }
 
 impl FileSystem for InMemory {
@@ -52,7 +53,7 @@ impl FileSystem for InMemory {
 
     async fn open(&self, _: &Context, _: &u64, _: op::Open) -> Result<Opened<()>> {
         let memory = self.memory.lock().unwrap().clone();
-        Ok(Opened::new(()).cache(Cache::Keep).source(Source::Memory(memory)))
+        Ok(Opened::new(()).cache(self.cache).source(Source::Memory(memory)))
     }
 
     async fn read(&self, _: &Context, (): &(), _: op::Read, _: Window<'_>) -> Result<usize> {
@@ -72,8 +73,12 @@ struct Mounted {
 }
 
 fn mounted(transport: Transport, memory: Arc<Memory>) -> Mounted {
+    mounted_with(transport, memory, Cache::WhileOpen)
+}
+
+fn mounted_with(transport: Transport, memory: Arc<Memory>, cache: Cache) -> Mounted {
     let scratch = tempfile::tempdir().unwrap();
-    let fs = InMemory { memory: Arc::new(Mutex::new(memory)), released: Arc::default() };
+    let fs = InMemory { memory: Arc::new(Mutex::new(memory)), released: Arc::default(), cache };
     let mount = Mount::new(fs.clone(), Options::new("in-memory", "in-memory:").unwrap()).transport(transport);
     let volume = mount.at(scratch.path()).unwrap();
     Mounted { fs, volume, path: scratch.path().join("file"), _scratch: scratch }
@@ -154,6 +159,19 @@ fn complete_memory_is_read_by_the_kernel_itself_and_other_memory_beside_it() {
         filler.append(&[b'm'; 10_000]).unwrap();
         assert_eq!((first(&before), first(&after), first(&being_made)), (b'O', b'n', b'm'), "{transport}");
         drop((before, after, being_made));
+        mounted.volume.unmount(Mode::Clean).unwrap();
+    }
+}
+
+#[test]
+fn complete_memory_that_is_to_be_kept_is_read_from_the_kernels_cache() {
+    for transport in BOTH {
+        let memory = Memory::holding(&[b'o'; 10_000]).unwrap();
+        let mounted = mounted_with(transport, memory.clone(), Cache::Keep);
+        assert_eq!(fs::read(&mounted.path).unwrap(), [b'o'; 10_000], "{transport}");
+        // Nothing ever changes it but this, so that one sees where bytes come from.
+        memory.section().write(0, b"O");
+        assert_eq!(first(&File::open(&mounted.path).unwrap()), b'o', "{transport}: asked for again");
         mounted.volume.unmount(Mode::Clean).unwrap();
     }
 }

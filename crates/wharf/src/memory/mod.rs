@@ -21,7 +21,7 @@ use progress::{Filled, Progress};
 
 /// The contents of one file, in memory. To be opened as [`Source::Memory`](crate::Source::Memory).
 ///
-/// The memory is shared: the kernel reads it by itself once it is complete (passthrough), and clients on the
+/// The memory is shared: the kernel may read it by itself once it is complete (passthrough), and clients on the
 /// same machine map it. It is given back when the last `Arc` is gone, and with it every open file and
 /// mapping of it.
 ///

@@ -324,8 +324,8 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             // The transport is told of its own files only, and of no directories.
             _ if directory || guest => Passed::No,
             Source::Backing(backing) => self.protocol.backing_open(node, backing),
-            // Where bytes are missing the kernel would read zeros.
-            Source::Memory(memory) if memory.is_complete() => {
+            // Where bytes are missing the kernel would read zeros; and what its cache keeps anyway is read faster from there.
+            Source::Memory(memory) if memory.is_complete() && cache != Cache::Keep => {
                 self.protocol.backing_open(node, memory.section().file())
             }
             Source::Handler | Source::Extents(_) | Source::Memory(_) => self.protocol.handler_open(node),
