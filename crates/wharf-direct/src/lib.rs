@@ -7,7 +7,6 @@
 #![deny(unsafe_code)]
 
 pub mod client;
-#[cfg(feature = "server")]
 mod lane;
 pub mod layout;
 #[cfg(feature = "server")]
