@@ -156,7 +156,11 @@ impl<F: FileSystem> Volume<F> {
             Err(Errno::ENOENT) => self.create(path)?,
             Ok(open) => {
                 let size = Some(0);
-                self.setattr(path, op::SetAttributes { size, ..op::SetAttributes::default() })?;
+                let emptied = self.setattr(path, op::SetAttributes { size, ..op::SetAttributes::default() });
+                if let Err(errno) = emptied {
+                    self.close(open)?;
+                    return Err(errno);
+                }
                 open
             }
             Err(errno) => return Err(errno),

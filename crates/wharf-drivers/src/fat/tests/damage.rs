@@ -53,6 +53,8 @@ fn a_chain_that_leads_in_a_circle_is_read_no_further_and_never_changed() {
     let file = volume.open("ONE", OpenFlags::READ_WRITE).unwrap();
     assert_eq!(volume.write_at(file, 0, b"x"), Err(Errno::EIO));
     volume.close(file).unwrap();
+    assert_eq!(volume.write("ONE", b"x"), Err(Errno::EIO));
+    assert_eq!(volume.files_open(), 0);
     volume.unlink("ONE").unwrap();
     assert_eq!(volume.read("TWO").unwrap(), [2; 2048]);
     assert_eq!(volume.unmount(), 0);
