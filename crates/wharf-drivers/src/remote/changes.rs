@@ -11,8 +11,9 @@ use super::content::Content;
 use super::knowledge::Knowledge;
 use super::listing::Item;
 use super::meta::Meta;
+use super::paths::{inside, is_plain};
 use super::store::Store;
-use super::tree::{Node, Set, inside, is_plain};
+use super::tree::{Node, Set};
 
 impl Knowledge {
     pub(super) async fn make_directory(

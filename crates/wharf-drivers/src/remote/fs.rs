@@ -14,7 +14,8 @@ use crate::progress::Silent;
 use super::ahead::Ahead;
 use super::content::Content;
 use super::listing::{Item, Listing};
-use super::tree::{Node, inside};
+use super::paths::inside;
+use super::tree::Node;
 use super::{Remote, Result};
 
 /// One file or directory.

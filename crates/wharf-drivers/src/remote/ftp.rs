@@ -21,9 +21,9 @@ use wharf::{Error, Kind, Time};
 
 use super::Result;
 use super::failure::Failure;
-use super::meta::{Meta, Version};
-use super::sending::Outgoing;
-use super::store::Found;
+use super::meta::{Found, Meta, Version};
+use super::outgoing::Outgoing;
+use super::paths::{apart, inside};
 
 /// Bytes that are read or sent at once.
 const PIECE_BYTES: usize = 128 << 10;
@@ -221,10 +221,9 @@ impl Ftp {
     /// Uploads a file beside its place, and moves it there when the server has all of it.
     pub(super) async fn upload(&self, path: &str, file: &Outgoing) -> Result<(), Failure> {
         const DOING: &str = "uploading a file";
-        let (directory, name) = super::tree::apart(path);
+        let (directory, name) = apart(path);
         let number = self.uploads.fetch_add(1, Ordering::Relaxed);
-        let draft =
-            super::tree::inside(directory, &format!(".{name}.upload-{}-{number}", std::process::id()));
+        let draft = inside(directory, &format!(".{name}.upload-{}-{number}", std::process::id()));
         let (path, draft) = (self.path(path), self.path(&draft));
         let mut connection = self.take(DOING).await?;
         let sent: Result<(), Sent> = async {

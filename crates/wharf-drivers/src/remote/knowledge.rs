@@ -13,11 +13,11 @@ use super::Result;
 use super::content::{Content, Supply};
 use super::lately::Lately;
 use super::listing::{Item, Listing};
-use super::meta::{Meta, Version};
+use super::meta::{Found, Meta, Version};
 use super::options::Options;
+use super::paths::{apart, inside, is_plain};
 use super::spool::Spools;
-use super::store::Found;
-use super::tree::{Node, Set, Tree, apart, inside, is_plain};
+use super::tree::{Node, Set, Tree};
 
 /// After so many names of a directory that were asked for one by one, all of them are.
 const LOOKUPS_BEFORE_LISTING: u32 = 2;

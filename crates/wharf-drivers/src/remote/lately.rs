@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::content::Content;
 use super::meta::Version;
-use super::tree::inside;
+use super::paths::inside;
 
 /// Contents that were read lately, by their paths.
 #[derive(Debug, Default)]

@@ -15,10 +15,11 @@ use super::cache::BLOCK_BYTES;
 use super::knowledge::Knowledge;
 use super::listing::Item;
 use super::meta::{Meta, Version};
-use super::sending::{self, Outgoing};
+use super::outgoing::{self, Outgoing};
+use super::paths::{apart, inside};
 use super::spool::{Spool, Spools, leftovers};
 use super::store::Store;
-use super::tree::{Node, apart, inside};
+use super::tree::Node;
 
 /// Bytes that are copied at once.
 const STEP_BYTES: u64 = 1 << 20;
@@ -144,7 +145,7 @@ impl Knowledge {
             return Err(Error::new(kind).doing("uploading a file").because(kept));
         }
         // What is short is often read, or replaced, soon: it need not be fetched back.
-        let bytes = if size <= BLOCK_BYTES { sending::piece(&spool.file, 0, size).await.ok() } else { None };
+        let bytes = if size <= BLOCK_BYTES { outgoing::piece(&spool.file, 0, size).await.ok() } else { None };
         // Its new version, so that nobody takes our own change for another's.
         let told = store.stat(&path).await;
         let modified = Some(spool.lock().modified);

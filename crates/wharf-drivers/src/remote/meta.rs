@@ -13,6 +13,15 @@ pub(super) struct Meta {
     pub(super) version: Version,
 }
 
+/// One name of a listing.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// Not told by every service.
+    pub(super) meta: Option<Meta>,
+}
+
 impl Meta {
     pub(super) fn directory() -> Meta {
         Meta { kind: Kind::Directory, version: Version::default() }

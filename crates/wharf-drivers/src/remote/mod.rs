@@ -37,10 +37,13 @@ mod meta;
 mod neighbours;
 mod note;
 mod options;
+mod outgoing;
+mod paths;
 mod sending;
 mod spool;
 mod store;
 mod tree;
+mod units;
 mod web;
 
 use std::path::{Path, PathBuf};

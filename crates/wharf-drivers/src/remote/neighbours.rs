@@ -8,7 +8,8 @@ use wharf::Kind;
 use super::cache::BLOCK_BYTES;
 use super::knowledge::Knowledge;
 use super::listing::{Item, Listing};
-use super::tree::{Node, apart, inside};
+use super::paths::{apart, inside};
+use super::tree::Node;
 
 /// So many of them have to be opened before the next are fetched.
 const STREAK: u32 = 3;

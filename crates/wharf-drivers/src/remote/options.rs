@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::location::{bytes, duration};
+use super::units::{bytes, duration};
 
 /// Limits, times and places of a remote volume. Each says how it is [set](Options::set) by words.
 #[derive(Clone, Debug)]

@@ -3,13 +3,8 @@
 //! Tried again is only what may be done twice: making a directory that may be there, removing what may be
 //! gone, copying and uploading whole files. A rename is not.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use wharf::Error;
 use wharf::error::Kind;
@@ -17,8 +12,9 @@ use wharf::error::Kind;
 use super::Result;
 use super::engine::within;
 use super::failure::{Failure, chance, pause};
+use super::outgoing::Outgoing;
+use super::paths::is_plain;
 use super::store::{ATTEMPTS_MAX, Store};
-use super::tree::is_plain;
 
 /// Bytes that are read from the local copy and sent at once; the least part of an upload in parts.
 const PART_BYTES: u64 = 8 << 20;
@@ -26,23 +22,6 @@ const PART_BYTES: u64 = 8 << 20;
 const PARTS_MAX: u64 = 9_000;
 /// Parts that are sent side by side.
 const PARTS_AT_ONCE: usize = 4;
-
-/// A local copy on its way to the service.
-#[derive(Clone, Debug)]
-pub(super) struct Outgoing {
-    pub(super) file: Arc<OwnedFd>,
-    pub(super) size: u64,
-    /// How many of its bytes have been taken, as far as is known.
-    pub(super) sent: Arc<AtomicU64>,
-}
-
-impl Outgoing {
-    /// The next piece: what is before it has been taken.
-    pub(super) async fn piece(&self, at: u64, len: u64) -> Result<Bytes, Failure> {
-        self.sent.store(at, Ordering::Relaxed);
-        piece(&self.file, at, len).await
-    }
-}
 
 impl Store {
     pub(super) async fn make_directory(&self, path: &str) -> Result<()> {
@@ -197,20 +176,4 @@ async fn step<T>(store: &Store, work: impl Future<Output = opendal::Result<T>>) 
     const DOING: &str = "uploading a file";
     let timed = within(store.deadline, DOING, async { Ok(work.await) }).await.map_err(Failure::of)?;
     timed.map_err(|error| Failure::new(DOING, error))
-}
-
-/// Reads a piece of a local copy, off the threads that talk to the service.
-pub(super) async fn piece(file: &Arc<OwnedFd>, at: u64, len: u64) -> Result<Bytes, Failure> {
-    let file = file.clone();
-    let read = move || {
-        let mut bytes = vec![0; len as usize];
-        std::fs::File::from(file.try_clone()?).read_exact_at(&mut bytes, at)?;
-        Ok::<_, std::io::Error>(Bytes::from(bytes))
-    };
-    let read = tokio::task::spawn_blocking(read).await;
-    match read {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(Failure::of(error.into())),
-        Err(error) => Err(Failure::of(Error::io("reading a local copy").because(error))),
-    }
 }

@@ -18,7 +18,7 @@ use wharf::{Statfs, Time};
 
 use super::meta::Version;
 use super::note::{note, noted};
-use super::sending::Outgoing;
+use super::outgoing::Outgoing;
 
 /// The directory of one mount.
 #[derive(Debug)]

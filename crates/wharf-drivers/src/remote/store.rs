@@ -21,7 +21,7 @@ use super::engine::within;
 use super::failure::{Failure, chance, pause};
 use super::ftp::Ftp;
 use super::location::{Location, Service};
-use super::meta::{Meta, Version};
+use super::meta::{Found, Meta, Version};
 use super::web::{self, Web};
 
 /// Attempts at one operation, the first included; the deadline may end them earlier.
@@ -40,15 +40,6 @@ pub(super) struct Store {
     pages: bool,
     pub(super) connections: Semaphore,
     pub(super) deadline: Duration,
-}
-
-/// One name of a listing.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) name: String,
-    pub(super) kind: Kind,
-    /// Not told by every service.
-    pub(super) meta: Option<Meta>,
 }
 
 impl fmt::Debug for Store {

@@ -11,6 +11,7 @@ use super::content::Content;
 use super::listing::Listing;
 use super::meta::{Meta, Version};
 use super::neighbours::Neighbours;
+use super::paths::inside;
 use super::spool::Spool;
 
 /// One file or directory. Its inode number is its own as long as anybody knows it.
@@ -224,22 +225,6 @@ impl Tree {
     fn lock(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The path of a name in a directory.
-pub(super) fn inside(directory: &str, name: &str) -> String {
-    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
-}
-
-/// The directory of a path, and its last name.
-pub(super) fn apart(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
-}
-
-/// Whether a name can be asked of a service without meaning another: what is trimmed, cut or folded away on
-/// the way there is not.
-pub(super) fn is_plain(name: &str) -> bool {
-    name.trim() == name && !name.contains(['/', '\\', '\0']) && !matches!(name, "" | "." | "..")
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::engine::{late, within};
 use super::failure::Failure;
 use super::location::Location;
 use super::meta::{Meta, Version};
-use super::sending::Outgoing;
+use super::outgoing::Outgoing;
 
 /// A page longer than this is refused.
 const PAGE_BYTES_MAX: usize = 64 << 20;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::meta::Version;
-use super::super::tree::inside;
+use super::super::paths::inside;
 
 /// So many blocks are known, at some hundred bytes of memory each, whatever room there is on disc: the budget of
 /// who caches very many small files.
