@@ -132,7 +132,8 @@ impl ClientChannel {
         let sleep = self.answers.word(HOST_SLEEPS).load(Ordering::Relaxed);
         if sleep != 0 && self.rung.load(Ordering::Relaxed) != sleep {
             let bell = self.requests.half(BELL);
-            bell.store(sleep as u32, Ordering::Release);
+            // Another value each time: who comes late for an earlier sleep must not put back what this one saw.
+            bell.fetch_add(1, Ordering::Release);
             futex::wake(bell);
             // Not before: who finds this relies on the host being awake.
             self.rung.store(sleep, Ordering::Release);

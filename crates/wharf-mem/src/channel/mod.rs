@@ -52,7 +52,7 @@ const _: () = assert!(cfg!(loom) || CHANNEL_BYTES == 8192);
 const SUBMITTED: usize = 0;
 /// Of the requests: a bit for each slot whose answer somebody sleeps for.
 const SLEEPERS: usize = PAIR;
-/// Of the requests: what the host sleeps on (by half): the number of the last sleep that was ended by ringing.
+/// Of the requests: what the host sleeps on (by half), which counts how often it was rung.
 const BELL: usize = 2 * PAIR;
 /// Of the requests: for each slot what its client sleeps on (by half). Here and not among the answers, although it
 /// is the host that changes it: of a word that may not be written the kernel finds out slowly what it is.

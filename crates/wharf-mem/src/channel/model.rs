@@ -92,6 +92,25 @@ fn a_sleep_that_was_rung_for_is_no_other_sleep() {
 }
 
 #[test]
+fn who_rings_late_for_one_sleep_undoes_no_ring_for_the_next() {
+    check(|| {
+        let (host, client) = ends();
+        let first = Sleep::begin(std::iter::once(&host)).expect("nothing was asked");
+        let late = thread::spawn({
+            let client = client.clone();
+            move || client.ring()
+        });
+        client.ring();
+        drop(first);
+        let second = Sleep::begin(std::iter::once(&host)).expect("nothing was asked");
+        let (_, before) = second.words().next().expect("one channel");
+        client.ring();
+        late.join().expect("no panic");
+        assert_ne!(host.bell().load(Ordering::Relaxed), before, "asleep, as if nobody had rung");
+    });
+}
+
+#[test]
 fn a_host_that_goes_wakes_who_sleeps() {
     check(|| {
         let (host, client) = ends();
