@@ -37,13 +37,15 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     // Where the last star stood, and how much of the name it has swallowed.
     let mut star: Option<(usize, usize)> = None;
+    // No class ends behind it, and nobody need look for that at each bracket.
+    let last_end = pattern.iter().rposition(|byte| *byte == b']').unwrap_or(0);
     loop {
         if pattern.get(at) == Some(&b'*') {
             star = Some((at + 1, seen));
             at += 1;
             continue;
         }
-        let step = name.get(seen).and_then(|byte| one(&pattern[at..], *byte));
+        let step = name.get(seen).and_then(|byte| one(&pattern[at..], *byte, at < last_end));
         match (step, star) {
             (Some(used), _) => (at, seen) = (at + used, seen + 1),
             (None, _) if at == pattern.len() && seen == name.len() => return true,
@@ -56,13 +58,14 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Bytes of the pattern that describe one byte; `None` if they describe another.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+/// Bytes of the pattern that describe one byte; `None` if they describe another. Whether a class may end in the pattern
+/// is known already.
+fn one(pattern: &[u8], byte: u8, may_end: bool) -> Option<usize> {
     match pattern {
         [] => None,
         [b'?', ..] => Some(1),
         [b'\\', literal, ..] => (*literal == byte).then_some(2),
-        [b'[', class @ ..] => match in_class(class, byte) {
+        [b'[', class @ ..] if may_end => match in_class(class, byte) {
             Some((true, used)) => Some(used + 1),
             Some((false, _)) => None,
             // Without its end it is a bracket.
@@ -115,6 +118,9 @@ mod tests {
             ("[]]", "]", true),
             ("[a-]", "-", true),
             ("[ab", "[ab", true),
+            ("[a][b", "a[b", true),
+            ("[]", "[]", true),
+            ("[!]", "[!]", true),
             (r"\*", "*", true),
             (r"\*", "a", false),
             ("**a", "bba", true),
@@ -134,5 +140,11 @@ mod tests {
     fn many_stars_do_not_take_for_ever() {
         let pattern = b"a*".repeat(200);
         assert!(!matches(&[&pattern[..], b"b"].concat(), &[b'a'; 5000]));
+    }
+
+    #[test]
+    fn many_brackets_do_not_take_for_ever() {
+        let pattern = [&b"*"[..], &[b'['; 20_000]].concat();
+        assert!(!matches(&pattern, &[b'['; 2000]));
     }
 }

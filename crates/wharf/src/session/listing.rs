@@ -141,8 +141,11 @@ impl<'a, N: Clone> Listing<'a, N> {
     #[must_use = "without room the listing must stop"]
     pub fn add_entry(&mut self, listed: Listed<'_>, entry: Entry<N>) -> bool {
         let name = listed.name.as_bytes();
-        if self.form == EntryForm::Plain || !self.sieve.wants(name) {
+        if self.form == EntryForm::Plain {
             return self.add(listed);
+        }
+        if let Some(goes_on) = self.sieve.passes(name, listed.cursor) {
+            return goes_on;
         }
         // Room first: what is counted must be told.
         let Some(after) = self.after(name.len()) else { return false };

@@ -2,16 +2,20 @@
 
 use crate::Pattern;
 
-/// Names that are left out before a listing gives the queue to others.
-const PASSED_MAX: u32 = 4096;
+/// What a listing may spend on its names before it gives the queue to others: one for each, and more for those that
+/// take long to compare.
+const SPENT_MAX: usize = 4096;
+
+/// Steps of a comparison, at the worst, that count like one name more.
+const STEPS: usize = 1024;
 
 /// What lets the wanted names of one listing through.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sieve<'a> {
     pattern: Option<Pattern<'a>>,
-    passed: u32,
+    spent: usize,
     /// The cursor after the last name that was left out.
-    cursor: u64,
+    cursor: Option<u64>,
 }
 
 impl<'a> Sieve<'a> {
@@ -27,22 +31,24 @@ impl<'a> Sieve<'a> {
         self.pattern.as_ref().is_none_or(|pattern| pattern.describes(name))
     }
 
-    /// Leaves a name out if it is not wanted, and says then whether the listing may go on at once.
+    /// Leaves a name out if it is not wanted or enough was spent, and says then whether the listing may go on at once.
     pub(crate) fn passes(&mut self, name: &[u8], cursor: u64) -> Option<bool> {
-        if self.wants(name) {
-            return None;
-        }
-        if self.passed == PASSED_MAX {
+        let pattern = self.pattern.as_ref()?;
+        if self.spent >= SPENT_MAX {
             return Some(false);
         }
-        (self.passed, self.cursor) = (self.passed + 1, cursor);
+        self.spent += 1 + pattern.as_bytes().len().saturating_mul(name.len()) / STEPS;
+        if pattern.describes(name) {
+            return None;
+        }
+        self.cursor = Some(cursor);
         Some(true)
     }
 
-    /// Where a listing goes on in which so many names were left out that it was stopped.
+    /// Where a listing goes on in which so much was left out that it was stopped.
     pub(crate) fn goes_on(&mut self) -> Option<u64> {
-        let stopped = std::mem::take(&mut self.passed) == PASSED_MAX;
-        stopped.then_some(self.cursor)
+        let stopped = std::mem::take(&mut self.spent) >= SPENT_MAX;
+        self.cursor.take().filter(|_| stopped)
     }
 
     /// The same for a listing on another thread.
@@ -52,7 +58,7 @@ impl<'a> Sieve<'a> {
 
     /// That one has come so far.
     pub(crate) fn follows(&mut self, apart: &Sieve<'_>) {
-        (self.passed, self.cursor) = (apart.passed, apart.cursor);
+        (self.spent, self.cursor) = (apart.spent, apart.cursor);
     }
 }
 
@@ -79,5 +85,16 @@ mod tests {
         assert_eq!(listed(8192), (vec![9999], None));
         let mut all = Sieve::new(None);
         assert_eq!((all.passes(b"x", 1), all.goes_on()), (None, None));
+    }
+
+    #[test]
+    fn names_that_take_long_to_compare_are_fewer_at_a_time_wanted_or_not() {
+        let (long, name) = ([&b"*["[..], &[b'a'; 16_000], b"]"].concat(), [b'a'; 255]);
+        for last in [b'a', b'b'] {
+            let mut sieve = Sieve::new(Some(Pattern::new(&long)));
+            let name = [&name[..], &[last]].concat();
+            let count = (0..4096).take_while(|cursor| sieve.passes(&name, *cursor) != Some(false)).count();
+            assert_eq!((count, sieve.goes_on()), (2, (last == b'b').then_some(1)));
+        }
     }
 }
