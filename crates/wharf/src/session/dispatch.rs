@@ -335,7 +335,9 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             Passed::Yes(id) => (Some(id), cache),
             Passed::Beside(id) => (Some(id), Cache::Direct),
         };
-        let writes = (flags.writes() && !directory && !guest).then(|| self.nodes.inode(node)).flatten();
+        // Where files need no opening only few are, and who else writes is not known.
+        let counts = !directory && !guest && !self.can(Capabilities::STATELESS_FILES);
+        let writes = (flags.writes() && counts).then(|| self.nodes.inode(node)).flatten();
         if let Some(inode) = writes {
             self.writers.add(inode, || self.notifier.written(inode, true));
         }

@@ -10,8 +10,8 @@ use wharf::session::{
 };
 use wharf::testing::{Ask, Volume};
 use wharf::{
-    Attributes, Caller, Capabilities, Context, Data, Entry, Errno, Error, FileSystem, HandleId, Host, Name,
-    NodeId, Opened, RequestId, Result, Window,
+    Attributes, Caller, Capabilities, Context, Created, Data, Entry, Errno, Error, FileSystem, HandleId,
+    Host, Name, NodeId, Opened, RequestId, Result, Window,
 };
 use wharf_mem::Payload;
 
@@ -45,6 +45,10 @@ impl FileSystem for One {
             return Err(Error::not_found());
         }
         Ok(Entry::new(2, Attributes::file(2, self.bytes.lock().unwrap().len() as u64)))
+    }
+
+    async fn create(&self, _: &Context, _: &u64, _: op::Create<'_>) -> Result<Created<u64, ()>> {
+        Ok(Created { entry: Entry::new(2, Attributes::file(2, 0)), opened: Opened::new(()) })
     }
 
     async fn getattr(&self, _: &Context, node: &u64, _: Option<&()>) -> Result<Attributes> {
@@ -298,6 +302,19 @@ fn a_guests_write_is_answered_when_the_kernel_has_heard_of_it() {
     let mut ended = Vec::new();
     visitor.queue.advance(&mut |completion| ended.push(completion));
     assert!(matches!(ended[0].result, Ok(Reply::Written(3))));
+}
+
+#[test]
+fn where_files_need_no_opening_nobody_is_told_that_all_who_write_have_gone() {
+    let can = Capabilities::WRITE | Capabilities::STATELESS_FILES;
+    let mut volume = Volume::new(One { other: Some((can, 0o644)), ..One::default() });
+    let notes = Arc::<Notes>::default();
+    volume.session().watch(notes.clone());
+    // The one that is opened nevertheless.
+    let made = volume.create("file").unwrap();
+    volume.close(made).unwrap();
+    assert!(notes.taken().is_empty());
+    volume.session().written(2, &mut |written| assert!(written));
 }
 
 fn ticket(node: NodeId, handle: HandleId) -> Ask {
