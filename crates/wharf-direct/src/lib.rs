@@ -7,8 +7,10 @@
 #![deny(unsafe_code)]
 
 pub mod client;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the host's end stands beside the client's"))]
 mod lane;
 pub mod layout;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the host's end stands beside the client's"))]
 mod socket;
