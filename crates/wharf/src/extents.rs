@@ -72,11 +72,13 @@ impl Disc {
     }
 
     /// Takes note of what became of an I/O of `needed` bytes at `offset`, and declares the disc gone if that says so. A
-    /// device that is taken away fails what is under way, and afterwards has no length.
+    /// device that is taken away fails what is under way, and afterwards has no length. An I/O that moved some bytes came to an
+    /// error or to the end part of the way: which, the next one tells.
     pub fn heed(&self, offset: u64, needed: usize, moved: &io::Result<usize>) {
         let gone = match moved {
             Ok(moved) => {
-                *moved < needed && offset.checked_add(needed as u64).is_some_and(|end| end <= self.len_bytes)
+                let inside = offset.checked_add(needed as u64).is_some_and(|end| end <= self.len_bytes);
+                inside && needed > 0 && *moved == 0
             }
             Err(error) => {
                 let none = [Errno::ENODEV.get(), Errno::ENXIO.get(), NO_MEDIUM];

@@ -237,6 +237,7 @@ impl Medium {
             Ok(moved) if moved >= needed => Ok(()),
             Ok(moved) => {
                 self.disc.heed(at, needed, &Ok(moved));
+                self.still_there()?;
                 Err(Error::io(doing).because("it ends before the volume does"))
             }
             Err(error) => {
