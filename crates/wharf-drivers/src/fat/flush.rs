@@ -42,8 +42,9 @@ impl Shared {
         self.flush_some(state, lane, None).await
     }
 
-    /// Brings a file to the disc, with all directories, in the same order. What other files have become stays here, and
-    /// so does what they and this one gave up: no cluster becomes free.
+    /// Brings a file to the disc, with all directories, in the same order. What other files have become stays here, but
+    /// for those of which the directories tell already; and so does what they and this one gave up: no cluster becomes
+    /// free.
     ///
     /// # Errors
     /// As for all.
@@ -55,10 +56,13 @@ impl Shared {
         self.medium.still_there()?;
         let dirty = match only {
             None => std::mem::take(&mut *self.dirty()),
-            Some(number) => self.dirty().remove_entry(&number).into_iter().collect(),
+            Some(number) => {
+                let meant = |other: &u64, inode: &mut Arc<Inode>| *other == number || inode.facts().told;
+                self.dirty().extract_if(meant).collect()
+            }
         };
         let data = self.data_written.swap(false, Ordering::AcqRel);
-        let flushed = self.flush_stages(state, lane, &dirty, data, only).await;
+        let flushed = self.flush_stages(state, lane, &dirty, data, only.is_none()).await;
         if flushed.is_err() {
             self.data_written.fetch_or(data, Ordering::AcqRel);
             let mut again = self.dirty();
@@ -75,9 +79,9 @@ impl Shared {
         lane: Lane<'_>,
         dirty: &HashMap<u64, Arc<Inode>>,
         data: bool,
-        only: Option<u64>,
+        all: bool,
     ) -> Result<()> {
-        let meant = |owner: u64| only.is_none_or(|number| owner == number || owner & OF_DIRECTORY != 0);
+        let meant = |owner: u64| all || owner & OF_DIRECTORY != 0 || dirty.contains_key(&owner);
         for inode in dirty.values() {
             self.write_entry(state, lane, inode).await?;
         }
@@ -117,11 +121,8 @@ impl Shared {
             self.stage(state, lane, Stage::Fresh).await?;
             state.pending.cuts.retain(|cut| !meant(cut.owner));
         }
-        match only {
-            // Whose they were the disc may still think.
-            Some(_) => Ok(()),
-            None => self.free_clusters(state, lane).await,
-        }
+        // What others gave up is still theirs, as far as the disc knows.
+        if all { self.free_clusters(state, lane).await } else { Ok(()) }
     }
 
     async fn stage(&self, state: &mut State, lane: Lane<'_>, stage: Stage) -> Result<()> {
@@ -133,8 +134,9 @@ impl Shared {
     /// Puts what is known of a node into its directory.
     async fn write_entry(&self, state: &mut State, lane: Lane<'_>, inode: &Inode) -> Result<()> {
         let (place, slot) = {
-            let facts = inode.facts();
+            let mut facts = inode.facts();
             let Some(place) = facts.place else { return Ok(()) };
+            facts.told = true;
             (place, facts.slot)
         };
         let index = self.index(state, lane, place.0).await?;
@@ -150,6 +152,7 @@ impl Shared {
         for inode in dirty.values() {
             let mut facts = inode.facts();
             facts.linked = facts.runs.as_ref().map_or(0, |runs| runs.len());
+            facts.told = false;
         }
         for index in state.indexes.values_mut() {
             if let Home::Chain(runs) = &index.home {

@@ -37,6 +37,8 @@ pub(super) struct Facts {
     pub(super) runs: Option<Runs>,
     /// How many of them the disc has linked.
     pub(super) linked: u32,
+    /// Its directory, as it is to be flushed, tells of clusters that the disc may not have linked.
+    pub(super) told: bool,
     /// Held by reads of what the file has now; another one comes with every cut.
     pub(super) token: Arc<()>,
     /// What is wrong with it: then it is only read.
@@ -45,7 +47,8 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn new(place: Option<Place>, slot: Slot) -> Facts {
-        Facts { place, is_root: false, slot, runs: None, linked: 0, token: Arc::default(), wrong: None }
+        let (is_root, told, token) = (false, false, Arc::default());
+        Facts { place, is_root, slot, runs: None, linked: 0, told, token, wrong: None }
     }
 
     pub(super) fn is_gone(&self) -> bool {

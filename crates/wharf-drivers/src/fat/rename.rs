@@ -155,6 +155,7 @@ impl Shared {
             let (short, case) = (slot.short(), slot.case());
             facts.slot.name(short, case);
             facts.place = Some(to);
+            facts.told = true;
         }
         state.moved(from, Some(to));
         let (old, new) = (self.sector_of(state, lane, from).await?, self.sector_of(state, lane, to).await?);

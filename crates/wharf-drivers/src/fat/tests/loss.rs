@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wharf::Errno;
-use wharf::op::OpenFlags;
+use wharf::op::{OpenFlags, RenameHow, SetAttributes};
 use wharf::testing::{Open, Volume};
 
 use super::Image;
@@ -113,6 +113,37 @@ fn a_sync_of_one_file_brings_it_to_the_disc_and_leaves_others_for_later() {
         volume.close(open).unwrap();
     }
     assert_eq!(volume.read("new/other").unwrap(), [2; 20 * 1024]);
+    assert_eq!(volume.unmount(), 0);
+    image.expect_clean();
+}
+
+#[test]
+fn a_sync_of_one_file_brings_no_entry_of_another_whose_chain_the_disc_has_not() {
+    let image = Image::new(1 << 20, &["-F", "12", "-s", "1"]);
+    let (mut volume, _) = image.volume();
+    volume.mkdir("d").unwrap();
+    // One that was on the disc gets longer, and one that was not gets shorter; both are moved in between.
+    let [synced, grown, cut] = ["synced", "grown", "cut"].map(|name| volume.create(name).unwrap());
+    volume.write_at(grown, 0, &[1; 1000]).unwrap();
+    volume.fsync(grown).unwrap();
+    volume.write_at(grown, 1000, &[1; 4000]).unwrap();
+    volume.write_at(cut, 0, &[2; 5000]).unwrap();
+    for name in ["grown", "cut"] {
+        volume.rename(name, &format!("d/{name}"), RenameHow::Replace).unwrap();
+    }
+    volume.setattr("d/cut", SetAttributes { size: Some(600), ..SetAttributes::default() }).unwrap();
+    volume.write_at(synced, 0, &[3; 1000]).unwrap();
+    volume.fsync(synced).unwrap();
+    let copy = Image::of(std::fs::read(image.path()).unwrap());
+    let complaints = copy.complaints();
+    assert!(!complaints.iter().any(|complaint| complaint.starts_with("File size is")), "{complaints:?}");
+    let mut after = Volume::new(copy.fat(false));
+    assert_eq!(after.read("synced").unwrap(), [3; 1000]);
+    assert_eq!(after.read("d/grown").unwrap(), [1; 5000]);
+    assert_eq!(after.read("d/cut").unwrap(), [2; 600]);
+    for open in [synced, grown, cut] {
+        volume.close(open).unwrap();
+    }
     assert_eq!(volume.unmount(), 0);
     image.expect_clean();
 }
