@@ -142,7 +142,7 @@ pub(crate) struct Mount {
     #[arg(long)]
     pub(crate) low_latency: bool,
 
-    /// Let the kernel read so far ahead in files that are read from the start, as in 1M; more than 128K, usually, is for root
+    /// How far the kernel reads ahead in files that are read from their start on, as in 1M; more than the usual 128K needs root
     #[arg(long, value_name = "SIZE", value_parser = sizes::bytes)]
     pub(crate) read_ahead: Option<u64>,
 
