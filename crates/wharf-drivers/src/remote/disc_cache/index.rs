@@ -13,7 +13,9 @@ use super::super::paths::inside;
 
 /// So many blocks are known, at some hundred bytes of memory each, whatever room there is on disc: the budget of
 /// who caches very many small files.
-pub(super) const BLOCKS_MAX: usize = 256 << 10;
+const BLOCKS_MAX: usize = 256 << 10;
+/// So many of them are in one segment, at most: what is evicted at once.
+pub(super) const SEGMENT_BLOCKS_MAX: usize = BLOCKS_MAX / 16;
 
 /// Where the bytes of a block are.
 #[derive(Clone, Debug)]
@@ -61,6 +63,7 @@ pub(super) struct Index {
     segments: VecDeque<Segment>,
     /// Of all segments.
     bytes: u64,
+    /// Of all segments, those included that are there again, or forgotten: they take memory until they go.
     blocks: usize,
 }
 
@@ -69,8 +72,14 @@ impl Index {
         self.bytes
     }
 
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks
+    /// Whether one more segment may be known.
+    pub(super) fn has_room(&self) -> bool {
+        self.blocks + SEGMENT_BLOCKS_MAX <= BLOCKS_MAX
+    }
+
+    /// Whether no more blocks should come into the last segment, however short they are.
+    pub(super) fn is_segment_full(&self) -> bool {
+        self.segments.back().is_some_and(|last| last.blocks.len() >= SEGMENT_BLOCKS_MAX)
     }
 
     /// A block of exactly this version, by its tag or time.
@@ -110,9 +119,10 @@ impl Index {
         }
         let new = || Kept { version: version.clone(), blocks: HashMap::new() };
         let kept = self.by_path.entry(path.clone()).or_insert_with(new);
-        self.blocks += usize::from(kept.blocks.insert(index, place).is_none());
+        kept.blocks.insert(index, place);
         if let Some(last) = self.segments.back_mut() {
             last.blocks.push((path.clone(), index));
+            self.blocks += 1;
         }
     }
 
@@ -121,7 +131,7 @@ impl Index {
         let mut paths = if below { self.below(path) } else { Vec::new() };
         paths.push(path.into());
         for path in paths {
-            self.blocks -= self.by_path.remove(&path).map_or(0, |kept| kept.blocks.len());
+            self.by_path.remove(&path);
         }
     }
 
@@ -130,7 +140,6 @@ impl Index {
         let Some(kept) = self.by_path.get_mut(path) else { return };
         if kept.blocks.get(&index).is_some_and(|place| place.number == number) {
             kept.blocks.remove(&index);
-            self.blocks -= 1;
         }
         if kept.blocks.is_empty() {
             self.by_path.remove(path);
@@ -141,6 +150,7 @@ impl Index {
     pub(super) fn evict(&mut self) -> Option<u64> {
         let oldest = self.segments.pop_front()?;
         self.bytes -= oldest.bytes;
+        self.blocks -= oldest.blocks.len();
         for (path, index) in &oldest.blocks {
             self.drop_block(path, *index, oldest.number);
         }
@@ -149,7 +159,7 @@ impl Index {
 
     /// Whether a segment is one of those that go soon: what is used of it deserves to be written again.
     pub(super) fn is_old(&self, number: u64, bytes_max: u64) -> bool {
-        let nearly_full = self.bytes > bytes_max / 4 * 3;
+        let nearly_full = self.bytes > bytes_max / 4 * 3 || self.blocks > BLOCKS_MAX / 4 * 3;
         nearly_full
             && self.segments.get(self.segments.len() / 4).is_some_and(|segment| number < segment.number)
     }

@@ -105,6 +105,25 @@ fn the_budget_holds_and_what_is_used_stays() {
 }
 
 #[test]
+fn however_short_blocks_are_no_segment_has_more_than_its_share_of_them() {
+    let place = Place::new();
+    // Its segments have room for many more bytes.
+    let cache = DiscCache::open(&place.directory(), 16 * BUDGET).unwrap();
+    let name = |number: usize| format!("{number}");
+    let short = |number: usize| {
+        Content::new(name(number).into(), Version { size: 1, modified: None, etag: Some("one".into()) })
+    };
+    for number in 0..=index::SEGMENT_BLOCKS_MAX {
+        cache.put(&short(number), 0, &Bytes::from_static(b"x"));
+    }
+    while cache.shared.waiting_bytes.load(Ordering::Relaxed) > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(place.files().len(), 2, "one more than a segment takes");
+    assert!(cache.has(&short(0), 0) && cache.has(&short(index::SEGMENT_BLOCKS_MAX), 0));
+}
+
+#[test]
 fn what_is_torn_or_foreign_is_worth_nothing() {
     let place = Place::new();
     let (cache, big) = (place.open(), content("big", 40, "one"));

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::content::Content;
-use super::index::{BLOCKS_MAX, Place};
+use super::index::Place;
 use super::record::{LABEL_BYTES_MAX, Label};
 use super::{Shared, Work};
 
@@ -125,7 +125,8 @@ impl Writer {
 
     /// Sees that there is a segment with room for so many bytes, at the cost of the oldest.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
-        if self.current.as_ref().is_some_and(|(_, end)| end + bytes <= self.segment_bytes) {
+        let has_room = self.current.as_ref().is_some_and(|(_, end)| end + bytes <= self.segment_bytes);
+        if has_room && !self.shared.lock().is_segment_full() {
             return Ok(());
         }
         self.current = None;
@@ -142,7 +143,7 @@ impl Writer {
     fn evict(&self, bytes: u64) -> io::Result<()> {
         loop {
             let mut known = self.shared.lock();
-            if known.bytes() + bytes <= self.shared.bytes_max && known.blocks() < BLOCKS_MAX {
+            if known.bytes() + bytes <= self.shared.bytes_max && known.has_room() {
                 return Ok(());
             }
             let Some(oldest) = known.evict() else { return Ok(()) };
@@ -180,11 +181,12 @@ impl Writer {
         for number in numbers {
             if self.load(number)? {
                 self.number = number;
+                self.evict(0)?;
             } else {
                 fs::remove_file(self.path(number))?;
             }
         }
-        self.evict(0)
+        Ok(())
     }
 
     /// Learns what is in a segment. False if that is nothing.
