@@ -7,7 +7,7 @@ use std::path::Path;
 use wharf::Errno;
 use wharf::op::{OpenFlags, RenameHow};
 use wharf::testing::Volume;
-use wharf_drivers::remote::Remote;
+use wharf_drivers::remote::{Location, Remote};
 
 use crate::{noise, volume};
 
@@ -57,6 +57,22 @@ fn what_is_closed_is_with_the_service() {
     assert_eq!(volume.read("small").unwrap(), b"words");
     assert_eq!(place.kept(), 0, "nothing is left of local copies");
     volume.unmount();
+}
+
+#[test]
+fn where_others_could_have_put_files_none_is_uploaded() {
+    let place = Place::new();
+    let mut volume = place.volume();
+    volume.write("file", b"words").unwrap();
+    volume.unmount();
+    let above = place.spool.path().join("wharf-remote");
+    fs::set_permissions(above, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut location = Location::parse(&format!("file://{}", place.service.path().display())).unwrap();
+    location.options.spool = Some(place.spool.path().to_owned());
+    let refused = Remote::new(&location).unwrap_err();
+    assert!(refused.contains("open to others") && refused.contains("spool=DIR"), "{refused}");
+    location.options.read_only = true;
+    Remote::new(&location).expect("who writes nothing needs no such place");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
-use crate::wharf::{Room, Running, command, wharf};
+use crate::wharf::{Room, Running, command, run, wharf};
 
 /// As much of a WebDAV server as an upload needs. It takes files only when told to, and slowly.
 #[derive(Clone)]
@@ -143,6 +143,22 @@ fn an_upload_at_the_end_of_a_mount_tells_how_far_it_has_come() {
         };
         assert!(told.contains(start) && told.contains(" of 4.0 MiB ("), "{told:?}");
     }
+}
+
+#[test]
+fn places_that_are_named_from_here_are_meant_by_a_mount_in_the_background_too() {
+    let (room, server) = (Room::new(), Server::start());
+    server.takes.store(true, Ordering::SeqCst);
+    let mut mount = command();
+    mount.args(["mount", &format!("remote:{}", server.url), "point", "--daemon"]).current_dir(room.path());
+    mount.args(["--option", "spool=ours", "--option", "cache-dir=ours", "--option", "disc-cache=16M"]);
+    run(&mut mount).succeeded();
+    fs::write(room.at("point/file"), "words").expect("there is a place for it");
+    assert_eq!(server.files.lock().expect("no panics").get("/file"), Some(&5));
+    for kind in ["wharf-remote", "wharf-remote-cache"] {
+        assert!(room.path().join("ours").join(kind).is_dir(), "{kind}");
+    }
+    wharf(&["unmount", &room.point()]).succeeded();
 }
 
 #[test]

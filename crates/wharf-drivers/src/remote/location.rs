@@ -116,10 +116,10 @@ impl Location {
 
 impl Location {
     /// The same for the same place and user, from one mount to the next (FNV-1a).
-    pub(super) fn hash(&self) -> u64 {
+    pub(super) fn hash(&self, user: Option<&str>) -> u64 {
         let words = [
             self.url.as_str(),
-            self.user.as_deref().unwrap_or_default(),
+            user.unwrap_or_default(),
             self.options.endpoint.as_deref().unwrap_or_default(),
         ];
         let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
@@ -157,6 +157,16 @@ mod tests {
         assert_eq!(location.root().unwrap(), "/a b/c/");
         assert_eq!(location.origin(), "https://example.org:8443");
         assert_eq!(location.user.as_deref(), Some("me"));
+    }
+
+    #[test]
+    fn who_else_uses_a_place_is_told_from_us_and_so_is_another_place() {
+        let hash = |url: &str, user| Location::parse(url).unwrap().hash(user);
+        let ours = hash("ftp://h/", Some("me"));
+        assert_eq!(ours, hash("ftp://me@h/", Some("me")), "however the user is told");
+        for (url, user) in [("ftp://h/", Some("you")), ("ftp://h/", None), ("ftp://h/x", Some("me"))] {
+            assert_ne!(ours, hash(url, user), "{url} {user:?}");
+        }
     }
 
     #[test]

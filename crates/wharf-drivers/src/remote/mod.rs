@@ -39,6 +39,7 @@ mod note;
 mod options;
 mod outgoing;
 mod paths;
+mod private;
 mod sending;
 mod spool;
 mod store;
@@ -59,6 +60,7 @@ use credentials::Credentials;
 use disc_cache::DiscCache;
 use engine::Engine;
 use knowledge::Knowledge;
+use private::private;
 use spool::Spools;
 use store::Store;
 use tree::{Node, Tree};
@@ -93,11 +95,12 @@ impl Remote {
     pub fn new(location: &Location) -> Result<Remote, String> {
         let options = location.options.clone();
         let credentials = Credentials::find(options.credentials.as_deref(), |name| std::env::var(name).ok())?;
+        let user = credentials.user.as_deref().or(location.user.as_deref());
         let store = Arc::new(Store::new(location, &credentials)?);
         let engine = Engine::start().map_err(|error| format!("no threads can be started ({error})"))?;
         engine.block_on(store.check()).map_err(|error| format!("{location} cannot be used ({error})"))?;
         let writable = store.can().write && !options.read_only;
-        let spools = if writable { Some(spools(location, &store, &engine)?) } else { None };
+        let spools = if writable { Some(spools(location, user, &store, &engine)?) } else { None };
         let names = if store.can().rename { "" } else { " renames of directories," };
         let access = if writable { "read and written" } else { "only read" };
         log::info!(
@@ -105,7 +108,7 @@ impl Remote {
         );
         let cache = Cache::new(options.cache_bytes_max);
         let ahead_bytes_max = AHEAD_BYTES_MAX.min(options.cache_bytes_max / 4);
-        let disc = disc_cache(location);
+        let disc = disc_cache(location, user);
         let supply = Arc::new(Supply { store, engine, cache, disc });
         let (tree, root) = Tree::new();
         let knowledge = Arc::new(Knowledge::new(supply, tree, options, spools));
@@ -125,22 +128,24 @@ impl Remote {
 }
 
 /// A place for files that are being changed. What earlier mounts left there is brought to the service first.
-fn spools(location: &Location, store: &Store, engine: &Engine) -> Result<Spools, String> {
-    let place = place(location, location.options.spool.as_deref(), "wharf-remote")
+fn spools(location: &Location, user: Option<&str>, store: &Store, engine: &Engine) -> Result<Spools, String> {
+    let place = place(location, user, location.options.spool.as_deref(), "wharf-remote")
         .ok_or("there is no place for files that are being changed; name one with --option spool=DIR")?;
-    engine.block_on(local::retry(store, &place));
-    Spools::open(&place).map_err(|error| {
+    let refused = |error: std::io::Error| {
         format!("{} cannot be used ({error}); name another with --option spool=DIR", place.display())
-    })
+    };
+    private(&place).map_err(refused)?;
+    engine.block_on(local::retry(store, &place));
+    Spools::open(&place).map_err(refused)
 }
 
 /// A cache on disc, if one is wanted. One that cannot be had is no reason not to mount.
-fn disc_cache(location: &Location) -> Option<DiscCache> {
+fn disc_cache(location: &Location, user: Option<&str>) -> Option<DiscCache> {
     let options = &location.options;
     if options.disc_cache_bytes_max == 0 {
         return None;
     }
-    let Some(place) = place(location, options.cache_dir.as_deref(), "wharf-remote-cache") else {
+    let Some(place) = place(location, user, options.cache_dir.as_deref(), "wharf-remote-cache") else {
         log::warn!("there is no place for a cache on disc; name one with --option cache-dir=DIR");
         return None;
     };
@@ -151,8 +156,9 @@ fn disc_cache(location: &Location) -> Option<DiscCache> {
     opened.inspect_err(refused).ok()
 }
 
-/// A directory for this service, in that which was named or among the user's caches. Its name shows what it is for.
-fn place(location: &Location, named: Option<&Path>, kind: &str) -> Option<PathBuf> {
+/// A directory for this service and this user of it, in that which was named or among our user's caches. Its name
+/// shows what it is for. It stays the same place when this process goes to another directory.
+fn place(location: &Location, user: Option<&str>, named: Option<&Path>, kind: &str) -> Option<PathBuf> {
     let base = match named {
         Some(place) => place.to_owned(),
         None => {
@@ -161,7 +167,8 @@ fn place(location: &Location, named: Option<&Path>, kind: &str) -> Option<PathBu
         }
     };
     let name = location.to_string().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-    Some(base.join(kind).join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash())))
+    let place = base.join(kind).join(format!("{}-{:016x}", &name[..name.len().min(60)], location.hash(user)));
+    std::path::absolute(place).ok()
 }
 
 impl Drop for Remote {

@@ -3,9 +3,9 @@
 //! A segment is written once, from its beginning to its end, and never continued by another mount. So whatever a
 //! killed mount or a power cut has left is good up to the first record that is not.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::content::Content;
+use super::super::private::private;
 use super::index::Place;
 use super::record::{LABEL_BYTES_MAX, Label};
 use super::{Shared, Work};
@@ -43,11 +44,7 @@ impl Writer {
     /// Takes the directory, which is of one mount at a time and closed to others.
     pub(super) fn new(shared: Arc<Shared>) -> io::Result<Writer> {
         let directory = &shared.directory;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let told = fs::symlink_metadata(directory)?;
-        if !told.is_dir() || told.uid() != rustix::process::geteuid().as_raw() || told.mode() & 0o077 != 0 {
-            return Err(io::Error::other("it is open to others"));
-        }
+        private(directory)?;
         let mut options = File::options();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
