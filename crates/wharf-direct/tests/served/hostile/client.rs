@@ -90,16 +90,18 @@ fn a_hostile_client_harms_itself() {
     let nodes = [1, known[0].1.node, known[1].1.node];
     let asked = files.reads.load(Ordering::SeqCst);
     let mut random = Random::told();
-    let until = Instant::now() + time();
-    while Instant::now() < until {
+    // On a busy machine few lives fit into the time: some have to do something.
+    let something =
+        || files.releases.load(Ordering::SeqCst) > 0 && files.reads.load(Ordering::SeqCst) > asked + 5;
+    let begun = Instant::now();
+    while begun.elapsed() < time() || (!something() && begun.elapsed() < 30 * time()) {
         attack(&served.socket(), &mut random, &nodes);
         let offset = random.below(299_900);
         let read = crate::read(&honest, offset, 100);
         assert!(read == bytes[offset as usize..][..100], "an honest client reads what is there, at {offset}");
         served.client().ping().expect("a new client is served");
     }
-    assert!(files.releases.load(Ordering::SeqCst) > 0, "they opened something, which was closed");
-    assert!(files.reads.load(Ordering::SeqCst) > asked + 5, "they read something");
+    assert!(something(), "they opened something, which was closed, and read something");
     drop((honest, known, client));
     crate::until("they have gone", || served.volume.counts() == (0, 0));
 }
