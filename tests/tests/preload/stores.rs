@@ -10,6 +10,7 @@ use std::ptr;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::process::{WaitOptions, waitpid};
+use wharf_direct::client::Reader;
 use wharf_fuse::Transport;
 
 use crate::fixture::Driver;
@@ -184,4 +185,31 @@ fn what_others_store_is_seen_over_dev() {
 #[test]
 fn what_others_store_is_seen_over_uring() {
     what_others_store_is_seen(Driver::Memory, Transport::Uring);
+}
+
+#[test]
+fn a_forked_child_reads_by_the_kernel_what_its_parent_reads_past_it() {
+    let served = Served::new(Driver::Memory, Transport::Dev);
+    let path = served.path().join("file");
+    fs::write(&path, words(0, LENGTH)).expect("a file");
+    settle(&path);
+    let reader = Reader::attach(File::open(&path).expect("it is there")).expect("a host");
+    let mut bytes = vec![0; PIECE];
+    // The section is there after these.
+    (0..4).for_each(|_| assert_eq!(reader.read_at(0, &mut bytes).expect("it reads"), PIECE));
+    assert!(reader.view(0..PIECE as u64).expect("it reads").is_shared());
+    let expected = piece(0);
+    // SAFETY: the child reads a file into memory that is there, by plain system calls, and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        bytes.fill(0);
+        let same = reader.read_at(0, &mut bytes).is_ok_and(|count| count == PIECE) && bytes == expected;
+        // SAFETY: it ends this process at once.
+        unsafe { libc::_exit(if same { 0 } else { 1 }) };
+    }
+    let child = rustix::process::Pid::from_raw(child).expect("a child");
+    let (_, ended) = waitpid(Some(child), WaitOptions::empty()).expect("a child").expect("it ends");
+    assert_eq!(ended.exit_status(), Some(0), "{ended:?}");
+    drop(reader);
+    served.end();
 }

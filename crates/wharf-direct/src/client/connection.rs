@@ -117,8 +117,12 @@ impl Connection {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Whether the host has gone, as far as was known a moment ago.
+    /// Whether the host has gone, as far as was known a moment ago. For a child it has: not all of what is shared with it
+    /// is in the child's memory.
     pub(super) fn is_lost_lately(&self) -> bool {
+        if !self.is_ours() {
+            return true;
+        }
         let now = now_ms();
         let looked = self.looked.load(Ordering::Relaxed);
         if now.wrapping_sub(looked) >= LOOK_EVERY_MS {
