@@ -73,20 +73,20 @@ impl Section {
             state.valid_pages * PAGE_BYTES + state.filling.len() as u64 * BLOCK_BYTES
         };
         if self.allocated_bytes() > expected + STRAY_BYTES_MAX {
-            self.sweep();
+            self.sweep(&mut is_pinned);
         }
         before.saturating_sub(self.allocated_bytes())
     }
 
     /// Gives back what readers took from blocks of which nothing is valid: looking at memory that was given back takes
     /// it again, and a reader may do so who looked at the map just before, or does not care.
-    fn sweep(&self) {
+    fn sweep(&self, is_pinned: &mut impl FnMut(u64) -> bool) {
         let mut at = 0;
         // The descriptor's own position is of no use to anybody else.
         while let Ok(data) = rustix::fs::seek(self.bytes.file(), SeekFrom::Data(at)) {
             let block = data / BLOCK_BYTES;
             if self.residency.pages(block) == 0 {
-                self.evict_some(block..block + 1, &mut |_| false);
+                self.evict_some(block..block + 1, is_pinned);
             }
             at = (block + 1) * BLOCK_BYTES;
         }
@@ -100,7 +100,10 @@ impl Section {
             .collect();
         going.iter().for_each(|(block, _)| self.residency.begin_change(*block));
         Residency::changes_begun();
-        let (kept, gone): (Vec<_>, Vec<_>) = going.into_iter().partition(|(block, _)| is_pinned(*block));
+        // What was never valid since it was last given back can be pinned by nobody, whoever says so.
+        let may_be_pinned = |block: &u64, pages: u16| pages != 0 || state.left.contains(block);
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            going.into_iter().partition(|(block, pages)| may_be_pinned(block, *pages) && is_pinned(*block));
         kept.iter().for_each(|(block, pages)| self.residency.end_change(*block, *pages));
         for run in runs(gone.iter().map(|(block, _)| *block)) {
             let start = run.start * BLOCK_BYTES;
@@ -112,6 +115,7 @@ impl Section {
         for (block, pages) in gone {
             self.residency.end_change(block, 0);
             state.valid_pages -= u64::from(pages.count_ones());
+            state.left.remove(&block);
         }
     }
 
@@ -130,6 +134,9 @@ impl Section {
                 let still_valid = with(block, valid, touched);
                 self.residency.end_change(block, still_valid);
                 state.valid_pages -= u64::from((valid & !still_valid).count_ones());
+                if still_valid == 0 {
+                    state.left.insert(block);
+                }
             }
         }
         self.residency.count_change();

@@ -3,7 +3,7 @@
 //! The offset in the file is the offset in the memory. Clients map both read-only and look at the map, so
 //! a read of valid bytes is a copy and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -43,6 +43,9 @@ struct State {
     valid_pages: u64,
     /// Blocks that are being filled.
     filling: HashMap<u64, Freshness>,
+    /// Blocks of which something was valid once, and has changed since; their memory is still there. Who pinned them in
+    /// time still looks at it.
+    left: HashSet<u64>,
 }
 
 /// What a client is given of a section.
@@ -71,7 +74,7 @@ impl Section {
         let residency = Words::of(&words, 0, residency::words_for(len_bytes_max)).map(Residency::new);
         let residency = residency.ok_or(io::ErrorKind::OutOfMemory)?;
         residency.set_len(len_bytes);
-        let state = State { len_bytes, valid_pages: 0, filling: HashMap::new() };
+        let state = State { len_bytes, valid_pages: 0, filling: HashMap::new(), left: HashSet::new() };
         Ok(Section { bytes, words, residency, state: Mutex::new(state) })
     }
 

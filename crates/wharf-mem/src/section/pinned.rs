@@ -122,6 +122,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_pinned_stays_also_when_it_is_not_valid_any_more() {
+        let bytes = 16 * BLOCK_BYTES;
+        let section = Section::create(bytes, bytes).unwrap();
+        section.put(0, &vec![1; bytes as usize]).unwrap();
+        section.publish(0..bytes);
+        let reader = SectionReader::new(section.hand_out().unwrap()).unwrap();
+        let table = PinTable::create().unwrap();
+        let pins = Pins::of_host(table.hand_out().unwrap()).unwrap();
+        let pinned = reader.pin(&pins, 9, 5..10).unwrap();
+        // More than is let lie about.
+        section.forget(0..bytes);
+        assert_eq!(section.evict(15..16, |block| table.holds(9, block)), bytes - BLOCK_BYTES);
+        let mut seen = [0; 5];
+        assert_eq!((pinned.copy_to(0, &mut seen), seen), (5, [1; 5]));
+        drop(pinned);
+        assert_eq!(section.evict(0..16, |block| table.holds(9, block)), BLOCK_BYTES);
+        // What was taken from memory that was given back is kept by nobody who says that he has pinned it.
+        let liar = pins.hold(9, 0..16);
+        let mut taken = [0; 5];
+        reader.bytes.copy_out(0, &mut taken);
+        assert!(section.allocated_bytes() > 0);
+        section.evict(0..16, |block| table.holds(9, block));
+        assert_eq!(section.allocated_bytes(), 0);
+        drop(liar);
+    }
+
+    #[test]
     fn pins_are_bounded_and_are_of_one_section() {
         let (section, reader, table, pins) = section();
         let all: Vec<_> = (0..PINS_MAX).map(|_| reader.pin(&pins, 9, 0..1).unwrap()).collect();
