@@ -52,6 +52,7 @@ impl FileSystem for Fat {
     async fn lookup(&self, cx: &Context, parent: &Node, op: op::Lookup<'_>) -> Result<Entry<Node>> {
         let name = std::str::from_utf8(op.name.as_bytes()).map_err(|_| Error::not_found())?;
         name::fits(name)?;
+        self.meet(cx);
         let mut state = self.shared.state().await?;
         let (inode, exact) = self.shared.find(&mut state, lane(cx), &parent.0, name).await?;
         let mut entry = entry(inode);
@@ -141,8 +142,9 @@ impl FileSystem for Fat {
         self.opened(cx, &node.0).await
     }
 
-    async fn opendir(&self, _: &Context, node: &Node, _: op::Open) -> Result<Opened<File>> {
+    async fn opendir(&self, cx: &Context, node: &Node, _: op::Open) -> Result<Opened<File>> {
         node.0.key()?;
+        self.meet(cx);
         // A listing that the kernel keeps could skip entries when others are removed under it.
         Ok(Opened::new(File(node.0.clone())).cache(Cache::Direct))
     }
@@ -219,10 +221,15 @@ impl Fat {
         if inode.is_directory() {
             return Err(Error::is_a_directory());
         }
-        self.shared.notifier.get_or_init(|| cx.notifier().clone());
+        self.meet(cx);
         let mut state = self.shared.state().await?;
         self.shared.load(&mut state, lane(cx), inode).await?;
         Ok(Opened::new(File(inode.clone())).source(Source::Extents(inode.clone())).cache(Cache::Keep))
+    }
+
+    /// What an operation leads to may be kept by the kernel, which is to be told when the disc goes.
+    fn meet(&self, cx: &Context) {
+        self.shared.notifier.get_or_init(|| cx.notifier().clone());
     }
 
     async fn flush(&self, cx: &Context) -> Result<()> {
