@@ -100,13 +100,18 @@ impl Direct {
     /// The same before anything was asked. The host hears of nothing that is read so, and would take it for forgotten.
     fn hit(&self, offset: u64, into: &mut [u8]) -> (usize, bool) {
         let (count, all) = self.read_section(offset, into);
-        if count > 0
-            && let Some(link) = self.section().filter(|link| link.number != 0)
-        {
+        if let Some(link) = self.section() {
+            self.touch(link, offset, count);
+        }
+        (count, all)
+    }
+
+    /// Says that so many bytes have been read of a section without asking.
+    fn touch(&self, link: &Link, offset: u64, count: usize) {
+        if count > 0 && link.number != 0 {
             let blocks = offset / BLOCK_BYTES..(offset + count as u64).div_ceil(BLOCK_BYTES);
             self.connection.pins().touch(link.number, blocks);
         }
-        (count, all)
     }
 
     /// A part of the file that is held where it is, if all of it is there.

@@ -36,7 +36,10 @@ impl Direct {
             return None;
         }
         match link.reader.read_at(offset, into) {
-            wharf_mem::Read::Done(count) => Some(count),
+            wharf_mem::Read::Done(count) => {
+                self.touch(link, offset, count);
+                Some(count)
+            }
             wharf_mem::Read::Missing { .. } | wharf_mem::Read::Invalid => None,
         }
     }
