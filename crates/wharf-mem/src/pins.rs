@@ -12,6 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
+use crate::home::Home;
 use crate::mapping::Access;
 use crate::shared::Shared;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -92,6 +93,8 @@ pub struct Pins {
     words: Words,
     /// Pins that nobody has. Private: what is in shared memory is for the host to read.
     free: AtomicU64,
+    /// The process that has the words: its children do not.
+    home: Option<Home>,
 }
 
 impl Pins {
@@ -102,11 +105,12 @@ impl Pins {
     pub fn of_host(file: OwnedFd) -> io::Result<Pins> {
         let shared = Shared::of_stranger(file, PINS_BYTES, Access::Write)?;
         shared.mapping().keep_from_children()?;
-        Ok(Pins::new(Words::of(&shared, 0, WORDS).ok_or(io::ErrorKind::InvalidInput)?))
+        let words = Words::of(&shared, 0, WORDS).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Pins { home: Some(Home::here()?), ..Pins::new(words) })
     }
 
     pub(crate) fn new(words: Words) -> Pins {
-        Pins { words, free: AtomicU64::new(u64::MAX >> (64 - PINS_MAX)) }
+        Pins { words, free: AtomicU64::new(u64::MAX >> (64 - PINS_MAX)), home: None }
     }
 
     /// Says that these blocks have been read.
@@ -154,6 +158,10 @@ pub(crate) struct Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        if self.pins.home.as_ref().is_some_and(|home| !home.is_here()) {
+            // A copy of it, in a child: the pin is its parent's.
+            return;
+        }
         self.pins.words.word(self.pin * PIN_WORDS).store(0, Ordering::Release);
         self.pins.free.fetch_or(1 << self.pin, Ordering::Release);
     }
