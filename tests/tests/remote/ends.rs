@@ -28,7 +28,7 @@ fn dav(server: &Server, spool: &tempfile::TempDir) -> (Volume<Remote>, Uploads) 
     let options = [("spool", spool), ("lifetime", "0"), ("deadline", "1s"), ("connections", "4")];
     let remote = remote(&server.dav_url(), &options);
     let uploads = remote.uploads();
-    (Volume::new(remote), uploads)
+    (crate::patient(Volume::new(remote)), uploads)
 }
 
 #[test]

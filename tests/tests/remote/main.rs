@@ -12,6 +12,7 @@ mod services;
 mod writing;
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use wharf::testing::Volume;
 use wharf_drivers::remote::{Location, Remote};
@@ -52,7 +53,13 @@ fn remote(url: &str, options: &[(&str, &str)]) -> Remote {
 }
 
 fn volume(url: &str, options: &[(&str, &str)]) -> Volume<Remote> {
-    Volume::new(remote(url, options))
+    patient(Volume::new(remote(url, options)))
+}
+
+/// Services are threads of this machine, which may have much else to do.
+fn patient(mut volume: Volume<Remote>) -> Volume<Remote> {
+    volume.patience(Duration::from_secs(60));
+    volume
 }
 
 /// Bytes of which no two blocks are alike.

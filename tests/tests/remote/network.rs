@@ -64,7 +64,7 @@ fn an_upload_that_nobody_takes_is_an_error_within_the_deadline_and_comes_with_th
     for fault in [Fault::Unavailable, Fault::Silence] {
         let (server, spool) = (Server::start(), place());
         let big = noise(3 << 20, 32);
-        let mut volume = dav(&server, &spool, &[("deadline", "1s")]);
+        let mut volume = dav(&server, &spool, &[("deadline", "2s")]);
         server.fault(fault, usize::MAX);
         let begun = Instant::now();
         assert!(volume.write("file", &big).is_err(), "{fault:?}");

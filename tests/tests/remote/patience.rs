@@ -20,7 +20,7 @@ fn dav(server: &Server, spool: &tempfile::TempDir, options: &[(&str, &str)]) -> 
 fn whatever_is_asked_of_a_silent_server_ends_within_the_deadline() {
     let (server, spool) = (Server::start(), tempfile::tempdir().unwrap());
     server.put("dir/file", b"words");
-    let mut volume = dav(&server, &spool, &[("deadline", "500ms")]);
+    let mut volume = dav(&server, &spool, &[("deadline", "1s")]);
     assert_eq!(volume.list("dir").unwrap(), ["file"]);
     let node = volume.walk("dir").unwrap();
     server.fault_to(To::Everybody, Fault::Silence, usize::MAX);
@@ -37,7 +37,7 @@ fn whatever_is_asked_of_a_silent_server_ends_within_the_deadline() {
         let begun = Instant::now();
         assert_eq!(ask(&mut volume), Err(Errno::ETIMEDOUT), "{what}");
         let took = begun.elapsed();
-        assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(10), "{what}: {took:?}");
+        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(20), "{what}: {took:?}");
     }
     server.behave();
     volume.unmount();

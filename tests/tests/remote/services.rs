@@ -43,7 +43,7 @@ impl Service {
         location.options.credentials = Some(file);
         location.options.spool = Some(self.ours.path().to_owned());
         let _ = log::set_logger(&Shown).map(|()| log::set_max_level(log::LevelFilter::Debug));
-        Volume::new(Remote::new(&location).unwrap_or_else(|error| panic!("{error}")))
+        crate::patient(Volume::new(Remote::new(&location).unwrap_or_else(|error| panic!("{error}"))))
     }
 }
 
