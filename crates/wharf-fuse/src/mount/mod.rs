@@ -28,6 +28,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::device::{self, BackingId};
 pub use error::Error;
 pub use options::{Access, Allow, Atime, Options};
@@ -227,7 +229,7 @@ impl Connection {
             return Ok(());
         }
         // Not under the lock: a clean unmount waits for the server, and a lazy one must be able to overtake it.
-        match release::unmount_exactly(self.mount_id, self.number, mode) {
+        match release::unmount_exactly(self.mount_id, self.number, self.is_connected(), mode) {
             Ok(()) | Err(Error::NotMounted { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -240,7 +242,15 @@ impl Connection {
 
     /// Ends the connection without the server's help; see [`abort`]. The mount stays until it is unmounted.
     pub fn abort(&self) -> Result<(), Error> {
-        abort(self.number)
+        // Its number may be another's by now if it has ended already.
+        if self.is_connected() { abort(self.number) } else { Ok(()) }
+    }
+
+    /// Whether requests may still come: neither has the mount gone, nor was the connection aborted.
+    fn is_connected(&self) -> bool {
+        let mut device = [PollFd::new(&self.device, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut device, Some(&at_once)).is_err() || !device[0].revents().contains(PollFlags::ERR)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

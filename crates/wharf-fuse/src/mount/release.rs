@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags};
 
 use super::table::{self, Entry};
-use super::{Error, helper, point};
+use super::{Error, Liveness, helper, point};
 
 const CONTROL: &str = "/sys/fs/fuse/connections";
 /// Looking for holders is a courtesy; it must not keep anybody waiting.
@@ -70,10 +70,21 @@ pub fn unmount(path: &Path, mode: Mode) -> Result<(), Error> {
 }
 
 /// Takes one certain mount away, wherever it is by now. It may be gone already.
-pub(super) fn unmount_exactly(mount_id: u64, connection: u32, mode: Mode) -> Result<(), Error> {
+///
+/// The kernel gives the numbers of a mount that has gone to the next one at once. So if this one's connection has
+/// ended, by which it may have gone, what bears its numbers and lives is another.
+pub(super) fn unmount_exactly(
+    mount_id: u64,
+    connection: u32,
+    is_connected: bool,
+    mode: Mode,
+) -> Result<(), Error> {
     let table = table::read()?;
     let ours = |entry: &&Entry| entry.id == mount_id && entry.is_fuse() && entry.connection() == connection;
     let Some(entry) = table.iter().find(ours) else { return Ok(()) };
+    if !is_connected && point::probe(&entry.point) != Liveness::Dead {
+        return Ok(());
+    }
     if table::topmost(&table, &entry.point).is_some_and(|top| top.id != mount_id) {
         return Err(Error::Covered { point: entry.point.clone() });
     }

@@ -225,6 +225,32 @@ fn a_mount_that_somebody_else_took_away_is_gone_for_its_connection_too() {
 }
 
 #[test]
+fn a_mount_with_the_numbers_of_one_that_has_gone_is_left_alone() {
+    let numbers = |stage: &Stage| {
+        let line = line_of(stage.point.to_str().expect("plain letters"));
+        let mut words = line.split(' ').map(ToOwned::to_owned);
+        (words.next(), words.nth(1))
+    };
+    // Others mount here too, and may be given them instead.
+    for _ in 0..100 {
+        let first = stage(Manners::Good);
+        let gone = numbers(&first);
+        mount::unmount(&first.point, Mode::Clean).expect("by its path");
+        let second = stage(Manners::Good);
+        let again = numbers(&second) == gone;
+        first.connection.abort().expect("it has ended");
+        first.unmount();
+        assert!(is_mounted(&second.point));
+        assert_eq!(mount::probe(&second.point), Liveness::Answers);
+        second.unmount();
+        if again {
+            return;
+        }
+    }
+    panic!("the kernel never gave the same numbers again");
+}
+
+#[test]
 fn dropping_a_connection_unmounts() {
     let Stage { connection, server, point, _room } = stage(Manners::Good);
     drop(connection);
