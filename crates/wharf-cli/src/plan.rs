@@ -205,7 +205,7 @@ fn mount(typed: args::Mount, working_directory: &Path) -> Result<Mount, Failure>
         passthrough: !typed.no_passthrough,
         direct: !typed.no_direct,
         low_latency: typed.low_latency,
-        read_ahead: typed.read_ahead.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
+        read_ahead: typed.read_ahead.map(read_ahead).transpose()?,
         auto_unmount: typed.auto_unmount,
         limits: limits::with(&typed.limits),
         log: Log { level: level(typed.log), file: typed.log_file.map(|file| working_directory.join(file)) },
@@ -236,6 +236,11 @@ fn level(typed: args::Level) -> LevelFilter {
         args::Level::Debug => LevelFilter::Debug,
         args::Level::Trace => LevelFilter::Trace,
     }
+}
+
+/// The kernel counts these bytes in 32 bits.
+fn read_ahead(bytes: u64) -> Result<u32, Failure> {
+    u32::try_from(bytes).map_err(|_| Failure::Usage("--read-ahead takes less than 4G, as in 1M".into()))
 }
 
 #[cfg(test)]
@@ -334,6 +339,15 @@ mod tests {
         let args = args::parse(args).expect("understood").expect("no help");
         let Err(Failure::Usage(sentence)) = super::plan(args, Path::new("/")) else { panic!("refused") };
         assert!(sentence.contains("takes no options"), "{sentence}");
+    }
+
+    #[test]
+    fn a_read_ahead_that_the_kernel_cannot_count_is_refused() {
+        assert_eq!(mounted("wharf mount memory: m --read-ahead 4095M").read_ahead, Some(4095 << 20));
+        let args = ["wharf", "mount", "memory:", "m", "--read-ahead", "4G"].map(OsString::from);
+        let args = args::parse(args).expect("understood").expect("no help");
+        let Err(Failure::Usage(sentence)) = super::plan(args, Path::new("/")) else { panic!("refused") };
+        assert!(sentence.contains("less than 4G"), "{sentence}");
     }
 
     #[test]
