@@ -32,9 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 table.add(server, round, sample);
             }
         }
-        eprintln!("round {} of {rounds} is done", round + 1);
-    }
-    if rounds > 0 {
+        // After each, so that who loses patience has what there is.
+        println!("\nafter {} of {rounds} rounds:\n", round + 1);
         table.print();
     }
     Ok(())
