@@ -38,6 +38,7 @@ mod neighbours;
 mod note;
 mod options;
 mod outgoing;
+mod own;
 mod paths;
 mod private;
 mod sending;

@@ -3,7 +3,7 @@
 //! Tried again is only what may be done twice: making a directory that may be there, removing what may be
 //! gone, copying and uploading whole files. A rename is not.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::TryStreamExt;
 use wharf::Error;
@@ -13,6 +13,7 @@ use super::Result;
 use super::engine::within;
 use super::failure::{Failure, chance, pause};
 use super::outgoing::Outgoing;
+use super::own::Own;
 use super::paths::is_plain;
 use super::store::{ATTEMPTS_MAX, Store};
 
@@ -28,8 +29,8 @@ impl Store {
         const DOING: &str = "making a directory";
         let directory = format!("{path}/");
         let attempt = || async {
-            match &self.ftp {
-                Some(ftp) => ftp.make_directory(path).await,
+            match &self.own {
+                Some(own) => own.make_directory(path).await,
                 None => {
                     self.operator()?.create_dir(&directory).await.map_err(|error| Failure::new(DOING, error))
                 }
@@ -40,8 +41,8 @@ impl Store {
 
     pub(super) async fn remove(&self, path: &str) -> Result<()> {
         const DOING: &str = "removing a file";
-        if let Some(ftp) = &self.ftp {
-            return gone(self.tried(DOING, || ftp.remove(path)).await);
+        if let Some(own) = &self.own {
+            return gone(self.tried(DOING, || own.remove(path)).await);
         }
         let attempt =
             || async { self.operator()?.delete(path).await.map_err(|error| Failure::new(DOING, error)) };
@@ -50,8 +51,8 @@ impl Store {
 
     /// Removes an empty directory. Some services remove what is in it, too: look first.
     pub(super) async fn remove_directory(&self, path: &str) -> Result<()> {
-        if let Some(ftp) = &self.ftp {
-            return gone(self.tried("removing a directory", || ftp.remove_directory(path)).await);
+        if let Some(own) = &self.own {
+            return gone(self.tried("removing a directory", || own.remove_directory(path)).await);
         }
         self.remove(&format!("{path}/")).await
     }
@@ -61,8 +62,8 @@ impl Store {
         const DOING: &str = "listing a directory";
         let directory = format!("{path}/");
         let attempt = || async {
-            if let Some(ftp) = &self.ftp {
-                return ftp.list(path).await.map(|found| !found.iter().any(|found| is_plain(&found.name)));
+            if let Some(own) = &self.own {
+                return own.list(path).await.map(|found| !found.iter().any(|found| is_plain(&found.name)));
             }
             let failed = |error| Failure::new(DOING, error);
             let mut lister = self.operator()?.lister(&directory).await.map_err(failed)?;
@@ -83,8 +84,8 @@ impl Store {
         if self.can().rename {
             let once = async {
                 let _connection = self.connections.acquire().await;
-                let renamed = match &self.ftp {
-                    Some(ftp) => ftp.rename(from, to).await,
+                let renamed = match &self.own {
+                    Some(own) => own.rename(from, to).await,
                     None => self.renamed(from, to).await,
                 };
                 renamed.map_err(|failure| failure.error)
@@ -127,10 +128,9 @@ impl Store {
         const DOING: &str = "uploading a file";
         let size = file.size;
         let failed = |error| Failure::new(DOING, error);
-        if let Some(ftp) = &self.ftp {
-            // A stream without steps: the deadline grows with its length.
-            let patience = self.deadline + Duration::from_secs(size >> 16);
-            return within(patience, DOING, async { Ok(ftp.upload(path, file).await) })
+        if let Some(own) = &self.own {
+            let patience = Own::upload_patience(self.deadline, size);
+            return within(patience, DOING, async { Ok(own.upload(path, file).await) })
                 .await
                 .map_err(Failure::of)?;
         }

@@ -22,6 +22,7 @@ use super::failure::{Failure, chance, pause};
 use super::ftp::Ftp;
 use super::location::{Location, Service};
 use super::meta::{Found, Meta, Version};
+use super::own::Own;
 use super::web::{self, Web};
 
 /// Attempts at one operation, the first included; the deadline may end them earlier.
@@ -29,9 +30,9 @@ pub(super) const ATTEMPTS_MAX: u32 = 6;
 
 /// The service behind one volume.
 pub(super) struct Store {
-    /// For all but FTP.
+    /// For what is not asked by ourselves.
     operator: Option<Operator>,
-    pub(super) ftp: Option<Ftp>,
+    pub(super) own: Option<Own>,
     /// Directories are what is in them.
     objects: bool,
     /// Plain HTTP and WebDAV, for what the operator cannot do, or not well.
@@ -54,7 +55,7 @@ impl Store {
         let options = &location.options;
         let client = web::client(options.deadline)?;
         let operator = operator(location, credentials)?;
-        let ftp = (location.service == Service::Ftp).then(|| ftp(location, credentials)).transpose()?;
+        let own = own(location, credentials)?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client.clone()));
         let operator = operator.map(|operator| {
             let context = operator.context().with_http_transport(transport);
@@ -66,7 +67,7 @@ impl Store {
             .transpose()?;
         Ok(Store {
             operator,
-            ftp,
+            own,
             objects: location.service == Service::S3,
             web,
             pages,
@@ -87,10 +88,9 @@ impl Store {
         }
     }
 
-    /// Bytes that one request should ask for, at most. More would keep the other connections idle; but FTP logs in
-    /// anew for each part of a file.
+    /// Bytes that one request should ask for, at most. More would keep the other connections idle.
     pub(super) fn range_bytes_max(&self) -> u64 {
-        if self.ftp.is_some() { 8 << 20 } else { 2 << 20 }
+        self.own.as_ref().map_or(2 << 20, Own::range_bytes_max)
     }
 
     /// OpenDAL's side of the service.
@@ -107,8 +107,8 @@ impl Store {
     pub(super) async fn check(&self) -> Result<()> {
         const DOING: &str = "connecting";
         let attempt = || async {
-            if let Some(ftp) = &self.ftp {
-                return ftp.check().await;
+            if let Some(own) = &self.own {
+                return own.check().await;
             }
             match self.pages() {
                 // A server that shows no index may still have files for who knows their names.
@@ -132,8 +132,8 @@ impl Store {
         if let Some(pages) = self.pages() {
             return pages.stat(path).await;
         }
-        if let Some(ftp) = &self.ftp {
-            return ftp.stat(path).await;
+        if let Some(own) = &self.own {
+            return own.stat(path).await;
         }
         let operator = self.operator()?;
         let told = match operator.stat(path).await {
@@ -173,8 +173,8 @@ impl Store {
             }
             return Ok(());
         }
-        if let Some(ftp) = &self.ftp {
-            ftp.list(path).await?.into_iter().for_each(add);
+        if let Some(own) = &self.own {
+            own.list(path).await?.into_iter().for_each(add);
             return Ok(());
         }
         let directory = format!("{path}/");
@@ -203,7 +203,7 @@ impl Store {
         const DOING: &str = "reading a file";
         // All of a file is asked for without a range: not every server has them.
         let whole = range == (0..version.size);
-        if let Some(ftp) = &self.ftp {
+        if let Some(Own::Ftp(ftp)) = &self.own {
             if whole {
                 // One answer is of one version, and what is longer or shorter is not taken.
                 return ftp.read(path, range, version.size, take).await;
@@ -295,6 +295,14 @@ impl Store {
     }
 }
 
+/// Our side of a service, for those that OpenDAL does not speak, or not well.
+fn own(location: &Location, credentials: &Credentials) -> Result<Option<Own>, String> {
+    match location.service {
+        Service::Ftp => ftp(location, credentials).map(|ftp| Some(Own::Ftp(ftp))),
+        _ => Ok(None),
+    }
+}
+
 fn ftp(location: &Location, credentials: &Credentials) -> Result<Ftp, String> {
     let host = location.url.host_str().unwrap_or_default().to_owned();
     let user = credentials.user.as_deref().or(location.user.as_deref()).unwrap_or("anonymous");
@@ -314,7 +322,7 @@ fn ftp(location: &Location, credentials: &Credentials) -> Result<Ftp, String> {
     })
 }
 
-/// OpenDAL's side of a service; `None` for FTP.
+/// OpenDAL's side of a service; `None` where it is asked by ourselves.
 fn operator(location: &Location, credentials: &Credentials) -> Result<Option<Operator>, String> {
     let root = location.root()?;
     let user = credentials.user.as_deref().or(location.user.as_deref()).unwrap_or_default();
