@@ -22,7 +22,7 @@ struct State {
     asked: bool,
     /// More than once.
     hurried: bool,
-    volume: Option<(Handle, Option<u32>)>,
+    volume: Option<Handle>,
 }
 
 /// Receives signals from now on.
@@ -43,12 +43,10 @@ pub(crate) fn watch() -> io::Result<Ending> {
 
 impl Ending {
     /// Says what is to be ended by a signal. True if one came before: then it is for the caller to end it.
-    ///
-    /// `connection` is the kernel's number of it, if that is known.
     #[must_use]
-    pub(crate) fn mounted(&self, volume: Handle, connection: Option<u32>) -> bool {
+    pub(crate) fn mounted(&self, volume: Handle) -> bool {
         let mut state = self.lock();
-        state.volume = Some((volume, connection));
+        state.volume = Some(volume);
         state.asked
     }
 
@@ -67,7 +65,7 @@ impl Ending {
         match (again, volume) {
             (true, volume) => end_at_once(volume),
             (false, None) => tell("it ends as soon as it is mounted; a second signal ends it at once"),
-            (false, Some((volume, _))) => {
+            (false, Some(volume)) => {
                 // Not here: the second signal has to be heard meanwhile.
                 let ending = thread::Builder::new().name("unmount".into()).spawn(move || end(&volume));
                 if let Err(error) = ending {
@@ -108,13 +106,10 @@ fn waiting(volume: &Handle, error: &mount::Error) -> String {
     )
 }
 
-fn end_at_once(volume: Option<(Handle, Option<u32>)>) -> ! {
-    if let Some((volume, connection)) = volume {
-        // First the connection, so that nothing the mount still waits for can keep its end waiting.
-        if let Some(connection) = connection {
-            let _ = mount::abort(connection);
-        }
-        let _ = mount::unmount(volume.point(), Mode::Lazy);
+fn end_at_once(volume: Option<Handle>) -> ! {
+    // By the volume itself: its place and its numbers may be another mount's by now.
+    if let Some(Err(error)) = volume.map(|volume| volume.abort()) {
+        tell(&error.to_string());
     }
     process::exit(1)
 }

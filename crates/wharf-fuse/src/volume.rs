@@ -158,6 +158,11 @@ impl Handle {
         self.serving.connection().point()
     }
 
+    /// The kernel's number of the connection, as in `/sys/fs/fuse/connections`.
+    pub fn connection(&self) -> u32 {
+        self.serving.connection().number()
+    }
+
     /// The transport in use. Never [`Transport::Auto`].
     pub fn transport(&self) -> Transport {
         self.serving.transport().0
@@ -211,6 +216,17 @@ impl Handle {
         self.serving.connection().unmount(mode)?;
         self.finish();
         Ok(())
+    }
+
+    /// Ends the connection without anybody's help, and takes the mount from sight: for who cannot wait for an end in
+    /// order. Calls on the mount fail from now on, and what was not stored yet is lost. Waits for nothing.
+    ///
+    /// # Errors
+    /// [`mount::Error`] if the kernel refuses one or the other; both are tried.
+    pub fn abort(&self) -> Result<(), mount::Error> {
+        // First the connection, so that nothing the mount still waits for can keep its end waiting.
+        let aborted = self.serving.connection().abort();
+        self.serving.connection().unmount(Mode::Lazy).and(aborted)
     }
 
     /// Waits until the volume has been unmounted, by whomever, and ends it in order.

@@ -81,14 +81,13 @@ fn serve_until<F: FileSystem>(
     last: impl FnOnce() + Send + 'static,
 ) -> Result<(), Failure> {
     let volume = mounted(fs, defaults, plan).map_err(|error| explained(&error))?;
-    let connection = number_of(&volume);
-    if ending.mounted(volume.handle(), connection) {
+    if ending.mounted(volume.handle()) {
         signals::end(&volume);
         return Ok(());
     }
     let direct = plan.direct.then(|| direct(&volume)).flatten();
     volume.at_end(last);
-    let published = connection.and_then(|connection| publish(&volume, connection, direct));
+    let published = publish(&volume, direct);
     if let Err(failure) = announce(plan, &volume) {
         // Whoever asked for it does not know that it is there.
         signals::end(&volume);
@@ -122,12 +121,6 @@ fn mounted<F: FileSystem>(fs: F, defaults: Defaults, plan: &Mount) -> Result<Vol
     mount.at(&plan.point)
 }
 
-/// The kernel's number of the volume's connection.
-fn number_of(volume: &Volume) -> Option<u32> {
-    let here = mount::list().ok()?.into_iter().rev().find(|mounted| mounted.point == volume.point())?;
-    Some(here.connection)
-}
-
 /// Lets programs read past the kernel. Without it everything works, only not as fast.
 fn direct(volume: &Volume) -> Option<PathBuf> {
     let started = Server::start(volume.session(), &status::own_directory());
@@ -138,8 +131,8 @@ fn direct(volume: &Volume) -> Option<PathBuf> {
     Some(path)
 }
 
-fn publish(volume: &Volume, connection: u32, direct: Option<PathBuf>) -> Option<Published> {
-    let published = status::publish(&Status { direct, ..Status::of(volume) }, connection);
+fn publish(volume: &Volume, direct: Option<PathBuf>) -> Option<Published> {
+    let published = status::publish(&Status { direct, ..Status::of(volume) }, volume.connection());
     published.inspect_err(|error| log::info!("`wharf list` will know little of this mount: {error}")).ok()
 }
 

@@ -71,3 +71,19 @@ fn a_second_signal_ends_at_once() {
     assert!(!room.mounted());
     assert!(open.sync_all().is_err(), "its user is told");
 }
+
+#[test]
+fn a_second_signal_takes_no_mount_away_that_came_to_the_same_place() {
+    let room = Room::new();
+    let first = mount(&room, &["--limit", "drain_ms=600000"]);
+    let open = fs::File::create(room.at("point/file")).expect("the mount answers");
+    first.signal(Signal::INT);
+    first.error();
+    let second = mount(&room, &[]);
+    first.signal(Signal::INT);
+    assert_eq!(first.end().code, Some(1));
+    assert!(open.sync_all().is_err(), "its user is told");
+    fs::write(room.at("point/other"), "x").expect("the other mount is there and answers");
+    second.signal(Signal::INT);
+    assert_eq!(second.end().succeeded(), "");
+}

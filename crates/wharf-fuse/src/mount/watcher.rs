@@ -1,7 +1,7 @@
 //! Frees a mount point when the host dies, however it dies.
 //!
 //! The watcher is a shell that holds one end of a socket; the host holds the other. When the host ends
-//! the kernel closes its end, and the watcher, if the very same mount is still there, turns into the
+//! the kernel closes its end, and the watcher, if the very same mount is still there and dead, turns into the
 //! program that unmounts it. A host that unmounted by itself says so first.
 //!
 //! `fusermount3 -o auto_unmount` is not used: it runs as root, asks the mount whether it is dead, and is not
@@ -19,15 +19,23 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socke
 use super::table::Entry;
 use super::{Error, helper};
 
-/// `$1` is how the mount's line in the table begins; the rest is what unmounts it. Only builtins run before
-/// that, so it works when there is hardly memory left.
+/// `$1` is how the mount's line in the table begins, `$2` its place; the rest is what unmounts it.
+///
+/// Somebody else may have taken the mount away before the host died, and the next one may have its place and its
+/// numbers. So what is there is asked whether it is dead, which the host's own mount is from now on. A mount that
+/// lives may hang, so it has ten seconds to say so; then it is let alone.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r word && exit 0
-mount=$1
-shift
+mount=$1 point=$2
+shift 2
 while read -r id parent device rest; do
-    [ "$id $device" = "$mount" ] && exec "$@"
+    [ "$id $device" = "$mount" ] || continue
+    said=$(LC_ALL=C timeout -s KILL 10 stat -f -- "$point" 2>&1)
+    case $said in
+        *' not connected'|*'onnection abort'|*'onnection aborted') exec "$@" "$point" ;;
+    esac
+    exit 0
 done < /proc/self/mountinfo
 "#;
 
@@ -47,8 +55,8 @@ impl Watcher {
         let shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "wharf-watcher"])
             .arg(format!("{} {major}:{minor}", entry.id))
-            .args(unmount_words())
             .arg(&entry.point)
+            .args(unmount_words())
             // Else its working directory could keep a file system busy, or a Ctrl-C meant for the host end it.
             .current_dir("/")
             .process_group(0)

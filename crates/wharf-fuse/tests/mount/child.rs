@@ -30,6 +30,7 @@ pub(crate) fn spawn(role: &str, uid: u32, point: &Path) -> Child {
         .env(POINT, point)
         .current_dir("/")
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|cause| {
             panic!("user {uid} cannot run the test binary ({cause}); make its directory readable to all")
@@ -39,7 +40,8 @@ pub(crate) fn spawn(role: &str, uid: u32, point: &Path) -> Child {
 /// Runs a role to its end; it asserts for itself.
 pub(crate) fn run(role: &str, uid: u32, point: &Path) {
     let ended = spawn(role, uid, point).wait_with_output().expect("the child can be waited for");
-    assert!(ended.status.success(), "{role}: {}", String::from_utf8_lossy(&ended.stdout));
+    let told = [ended.stdout, ended.stderr].concat();
+    assert!(ended.status.success(), "{role}: {}", String::from_utf8_lossy(&told));
 }
 
 /// Runs a role until it says that it is ready, then kills it as nothing can be killed more.
@@ -90,6 +92,7 @@ fn act() {
     match role.as_str() {
         "serve" => hold(&point, false),
         "serve with auto-unmount" => hold(&point, true),
+        "outlive the mount" => outlive_the_mount(&point),
         "unmount by oneself" => unmount_by_oneself(&point),
         "be a user" => be_a_user(&point),
         "be refused" => be_refused(&point),
@@ -107,6 +110,22 @@ fn hold(point: &Path, auto_unmount: bool) {
     assert!(fs::metadata(point).expect("it answers").is_dir());
     println!("ready");
     server.join().expect("the server ends when this process is killed");
+}
+
+/// Who waits for the end of this process's standard error waits for the watcher's end too.
+fn outlive_the_mount(point: &Path) {
+    let _inherited = rustix::io::dup(std::io::stderr()).expect("a descriptor that goes to children");
+    let mut options = Options::new("test", "test:outlived").expect("good names");
+    options.auto_unmount = true;
+    let prepared = mount::prepare(point, &options).expect("prepared");
+    let server = serve(prepared.device(), Manners::Good);
+    let _connection = prepared.mount().expect("mounted");
+    println!("ready");
+    server.join().expect("the server ends with its mount");
+    println!("ended");
+    loop {
+        std::thread::park();
+    }
 }
 
 fn unmount_by_oneself(point: &Path) {

@@ -5,13 +5,14 @@ mod server;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use child::{NOBODY, is_mounted, kill_when_ready, room, run, wait_until_free};
+use child::{NOBODY, is_mounted, kill_when_ready, room, run, spawn, wait_until_free};
 use rustix::io::Errno;
 use server::{Manners, serve};
 use tempfile::TempDir;
@@ -323,6 +324,42 @@ fn a_killed_host_with_auto_unmount_leaves_nothing() {
         kill_when_ready("serve with auto-unmount", uid, &point);
         wait_until_free(&point);
     }
+}
+
+#[test]
+fn a_watcher_leaves_a_mount_with_the_numbers_of_its_own_alone() {
+    let numbers = |point: &Path| {
+        let line = line_of(point.to_str().expect("plain letters"));
+        let mut words = line.split(' ').map(ToOwned::to_owned);
+        (words.next(), words.nth(1))
+    };
+    // Others mount here too, and may be given them instead.
+    for _ in 0..50 {
+        let room = room(0);
+        let point = room.path().join("here");
+        let mut host = spawn("outlive the mount", 0, &point);
+        let mut lines = BufReader::new(host.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.ends_with("ready")));
+        let gone = numbers(&point);
+        mount::unmount(&point, Mode::Clean).expect("by its path");
+        assert!(lines.any(|line| line.ends_with("ended")));
+        let prepared = mount::prepare(&point, &options()).expect("the place is free");
+        let server = serve(prepared.device(), Manners::Good);
+        let second = prepared.mount().expect("mounted");
+        let again = numbers(&point) == gone;
+        host.kill().expect("killed");
+        host.wait().expect("it is gone");
+        let mut last = String::new();
+        host.stderr.take().expect("piped").read_to_string(&mut last).expect("until the watcher has ended");
+        assert!(is_mounted(&point), "{last}");
+        assert_eq!(mount::probe(&point), Liveness::Answers);
+        second.unmount(Mode::Clean).expect("unmounted");
+        server.join().expect("the server ends");
+        if again {
+            return;
+        }
+    }
+    panic!("the kernel never gave the same numbers again");
 }
 
 #[test]
