@@ -41,6 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "nothing is forked there")]
     fn the_mark_is_here_and_is_left_out_of_forks() {
         let home = Home::here().unwrap();
         assert!(home.is_here());

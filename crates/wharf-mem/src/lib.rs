@@ -37,6 +37,7 @@ mod residency;
 mod section;
 mod shared;
 pub mod sync;
+mod system;
 mod window;
 mod words;
 

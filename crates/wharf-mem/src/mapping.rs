@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use crate::system::{madvise, mmap, mmap_anonymous, munmap};
 
 /// What a mapping allows this process to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -207,8 +207,10 @@ mod tests {
             assert!(!(0..8).any(told), "once");
         }
         pins.touch(5, u64::MAX - 1..u64::MAX);
-        pins.touch(5, 0..2 * TOUCH_BITS);
-        assert!((0..TOUCH_BITS).all(|block| table.take_touch(9, block)), "all bits are told");
+        if !cfg!(miri) {
+            pins.touch(5, 0..2 * TOUCH_BITS);
+            assert!((0..TOUCH_BITS).all(|block| table.take_touch(9, block)), "all bits are told");
+        }
         assert!((0..10).all(|block| table.holds(5, block)) && !table.holds(5, 10));
         drop(held);
     }

@@ -246,12 +246,12 @@ impl ClientChannel {
         usize::try_from(self.answers.word(HOST_CPU).load(Ordering::Relaxed)).ok()?.checked_sub(1)
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, miri)))]
     fn host_is_elsewhere(&self) -> bool {
         self.host_cpu().is_some_and(|cpu| cpu != rustix::thread::sched_getcpu())
     }
 
-    #[cfg(loom)]
+    #[cfg(any(loom, miri))]
     fn host_is_elsewhere(&self) -> bool {
         false
     }

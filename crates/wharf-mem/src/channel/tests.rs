@@ -51,7 +51,7 @@ fn call(client: &ClientChannel, value: u64) -> u64 {
 fn a_request_is_answered_whoever_sleeps() {
     let (host, client) = ends();
     let host = serve(host);
-    for value in 1..2000 {
+    for value in 1..if cfg!(miri) { 50 } else { 2000 } {
         assert_eq!(call(&client, value), 7 * value);
     }
     let pending = client.submit(client.claim().unwrap(), [0; BODY_WORDS]);
@@ -68,7 +68,7 @@ fn many_threads_use_all_slots_at_once() {
         for thread in 1..=4u64 {
             let client = &client;
             scope.spawn(move || {
-                for round in 1..200 {
+                for round in 1..if cfg!(miri) { 2 } else { 200 } {
                     let claimed: Vec<_> =
                         (0..16).map(|_| client.claim().expect("64 slots for 4 of 16")).collect();
                     let value = |slot: &Slot| thread * round + slot.index() as u64;
@@ -185,22 +185,22 @@ fn memory_that_is_not_of_channels_is_refused() {
 /// What a fuzzer does at length, for a moment: any bytes in the memory that the client may write, at any time.
 #[test]
 fn any_bytes_of_a_client_do_no_harm() {
-    use std::os::unix::fs::FileExt;
     let mut seed = 1u64;
     let mut random = move |below: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
     let mut found_out = 0;
-    for _ in 0..300 {
+    let rounds = if cfg!(miri) { 10 } else { 300 };
+    for _ in 0..rounds {
         let channels = Channels::create(1).unwrap();
         let mut host = channels.host(0).unwrap();
-        let requests = std::fs::File::from(channels.hand_out().unwrap().0);
+        let (requests, _) = channels.hand_out().unwrap();
         let mut owed = Vec::new();
         for _ in 0..50 {
             let place = [0, random(40), random(1024)][random(3) as usize] * WORD_BYTES;
             let word = [random(u64::MAX), 1 << random(64), 0][random(3) as usize];
-            requests.write_at(&word.to_ne_bytes(), place).unwrap();
+            crate::system::pwrite(&requests, &word.to_ne_bytes(), place).unwrap();
             match random(4) {
                 0 => match host.take() {
                     Some(bits) => owed.extend(host.requests(bits)),
@@ -219,5 +219,5 @@ fn any_bytes_of_a_client_do_no_harm() {
             assert_eq!(owed.len(), host.busy() as usize);
         }
     }
-    assert!(found_out > 10, "{found_out}");
+    assert!(found_out > rounds / 50, "{found_out}");
 }

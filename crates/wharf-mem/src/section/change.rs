@@ -8,6 +8,7 @@ use std::ops::Range;
 use rustix::fs::SeekFrom;
 
 use crate::residency::{BLOCK_BYTES, PAGE_BYTES, PAGES_PER_BLOCK, Residency, blocks_of, pages_of};
+use crate::system::seek;
 
 use super::fill::Freshness;
 use super::{Section, State};
@@ -83,7 +84,7 @@ impl Section {
     fn sweep(&self, is_pinned: &mut impl FnMut(u64) -> bool) {
         let mut at = 0;
         // The descriptor's own position is of no use to anybody else.
-        while let Ok(data) = rustix::fs::seek(self.bytes.file(), SeekFrom::Data(at)) {
+        while let Ok(data) = seek(self.bytes.file(), SeekFrom::Data(at)) {
             let block = data / BLOCK_BYTES;
             if self.residency.pages(block) == 0 {
                 self.evict_some(block..block + 1, is_pinned);
@@ -200,6 +201,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of bytes take it minutes")]
     fn long_reads_are_copied_in_steps() {
         let section = Section::create(5 << 20, 5 << 20).unwrap();
         let bytes: Vec<u8> = (0..5u32 << 20).map(|at| (at % 251) as u8).collect();
@@ -229,6 +231,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "touching memory takes none of it there")]
     fn pages_that_a_racing_reader_took_go_with_the_next_eviction() {
         let (section, _) = section(1 << 20, 5);
         section.evict(0..16, |_| false);

@@ -9,10 +9,9 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::io::pwrite;
-
 use crate::residency::{self, PAGE_BYTES, Residency, blocks_of, pages_of};
 use crate::shared::Shared;
+use crate::system::pwrite;
 use crate::words::Words;
 
 use fill::Freshness;
