@@ -8,6 +8,7 @@
 //! - [`pjd`]: pjdfstest, and a comparison of two of its runs.
 //! - [`needs`]: what a case asks of a file system, and what the native ones offer.
 //! - [`child`], [`dir`], [`sys`]: what the cases are written with.
+//! - [`sshd`]: OpenSSH's server, killed and stopped as a test likes.
 //! - [`own`], [`supervise`], [`report`]: children, their deadlines, and the table at the end.
 //!
 //! A hung mount must not hang whoever asks about it. So the process that reports never touches the directory
@@ -25,5 +26,6 @@ pub mod own;
 pub mod pjd;
 pub mod programs;
 pub mod report;
+pub mod sshd;
 pub mod supervise;
 pub mod sys;

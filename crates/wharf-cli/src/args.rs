@@ -82,8 +82,9 @@ pub(crate) struct Mount {
     /// fat:IMAGE is the FAT volume in an image or on a device; behind IMAGE may stand @OFFSET in bytes or #PARTITION.
     /// It is read only unless --option write is given.
     ///
-    /// remote:URL is what is behind a service: https, http, webdavs, webdav, s3, ftps, ftp or file. Passwords
-    /// come from WHARF_REMOTE_PASSWORD or a file named by --option credentials=FILE, never from the URL.
+    /// remote:URL is what is behind a service: https, http, webdavs, webdav, s3, sftp, ftps, ftp or file. Passwords
+    /// come from WHARF_REMOTE_PASSWORD or a file named by --option credentials=FILE, never from the URL; sftp uses
+    /// the keys, the agent and the known hosts of ssh.
     ///
     /// zip:FILE shows a zip archive, to be read. `--option cache=512M` limits the bytes of packed files that are
     /// held unpacked at a time; without it that is a quarter of the machine's memory. Larger ones are unpacked as

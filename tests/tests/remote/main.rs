@@ -9,6 +9,7 @@ mod patience;
 mod reading;
 mod server;
 mod services;
+mod sftp;
 mod writing;
 
 use std::sync::{Mutex, PoisonError};

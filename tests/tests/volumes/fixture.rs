@@ -12,6 +12,7 @@ use wharf_drivers::{fat, memory, mirror, remote};
 use wharf_fuse::mount::{Allow, Error, Mode, Options};
 use wharf_fuse::{Mount, Transport, Volume};
 use wharf_tests::needs::Needs;
+use wharf_tests::sshd::Sshd;
 
 pub(crate) const TRANSPORTS: [Transport; 2] = [Transport::Dev, Transport::Uring];
 pub(crate) const DRIVERS: [Driver; 2] = [Driver::Memory, Driver::Mirror];
@@ -25,6 +26,8 @@ pub(crate) enum Driver {
     Fat,
     /// Of a local directory in the role of a service.
     Remote,
+    /// Of a directory behind OpenSSH's server.
+    Sftp,
 }
 
 impl Driver {
@@ -41,7 +44,7 @@ impl Driver {
                 Needs::WRITE | locks | Needs::MMAP | Needs::DIRECT | Needs::RENAME_NOREPLACE
             }
             // What services have in common, and what the kernel keeps by itself.
-            Driver::Remote => {
+            Driver::Remote | Driver::Sftp => {
                 Needs::WRITE
                     | Needs::LOCKS
                     | Needs::LOCKS_DEADLOCK
@@ -63,7 +66,7 @@ impl Driver {
             // Ten thousand uploads take too long; `programs_read_through_a_mount` lists as many.
             "directories::ten_thousand_entries_are_listed_once_each",
         ];
-        self != Driver::Remote || !not_asked.contains(&case)
+        !matches!(self, Driver::Remote | Driver::Sftp) || !not_asked.contains(&case)
     }
 }
 
@@ -75,6 +78,7 @@ pub(crate) struct Mounted {
     backing: TempDir,
     /// What a remote has not uploaded yet.
     _spool: TempDir,
+    _sshd: Option<Sshd>,
 }
 
 impl Mounted {
@@ -82,7 +86,7 @@ impl Mounted {
         let point = tempfile::tempdir().expect("a mount point");
         let place = match driver {
             // Each file that is closed is brought to a disk, which is slow and not what is tested.
-            Driver::Remote => "/dev/shm",
+            Driver::Remote | Driver::Sftp => "/dev/shm",
             _ => env!("CARGO_TARGET_TMPDIR"),
         };
         let backing = tempfile::tempdir_in(place).expect("a directory to mirror");
@@ -93,6 +97,7 @@ impl Mounted {
         options.default_permissions = true;
         options.dev = true;
         options.suid = true;
+        let sshd = (driver == Driver::Sftp).then(Sshd::start);
         let mounted = match driver {
             Driver::Memory => {
                 let memory = memory::Memory::new(memory::Options::new(4 << 30));
@@ -113,9 +118,14 @@ impl Mounted {
                 let defaults = fat.defaults();
                 Mount::new(fat, options).transport(transport).defaults(defaults).at(point.path())
             }
-            Driver::Remote => {
-                let mut location = remote::Location::parse(&format!("file://{}", backing.path().display()));
+            Driver::Remote | Driver::Sftp => {
+                let url = match &sshd {
+                    Some(sshd) => sshd.url(backing.path()),
+                    None => format!("file://{}", backing.path().display()),
+                };
+                let mut location = remote::Location::parse(&url);
                 let location = location.as_mut().expect("a URL");
+                location.options.ssh_config = sshd.as_ref().map(Sshd::config);
                 location.options.spool = Some(spool.path().to_owned());
                 let remote = remote::Remote::new(location).expect("a directory");
                 let defaults = remote.defaults();
@@ -124,7 +134,7 @@ impl Mounted {
         };
         let volume = mounted.unwrap_or_else(|error| panic!("{driver:?} over {transport}: {error}"));
         assert_eq!(volume.transport(), transport);
-        Mounted { volume: Some(volume), point, backing, _spool: spool }
+        Mounted { volume: Some(volume), point, backing, _spool: spool, _sshd: sshd }
     }
 
     pub(crate) fn path(&self) -> &Path {

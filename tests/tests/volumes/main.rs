@@ -54,6 +54,11 @@ fn cases_hold_on_a_remote_over_uring() {
 }
 
 #[test]
+fn cases_hold_on_sftp() {
+    cases_hold(Driver::Sftp, Transport::Dev);
+}
+
+#[test]
 fn cases_hold_on_a_mirror_that_nothing_is_passed_through_for() {
     for transport in TRANSPORTS {
         cases_hold(Driver::MirrorWithoutPassthrough, transport);

@@ -29,11 +29,13 @@ pub(super) enum Service {
     Http,
     WebDav,
     Ftp,
+    /// Through `ssh`.
+    Sftp,
     S3,
 }
 
 /// The schemes, for help and errors.
-pub const SCHEMES: &str = "https, http, webdavs, webdav, s3, ftps, ftp or file";
+pub const SCHEMES: &str = "https, http, webdavs, webdav, s3, sftp, ftps, ftp or file";
 
 impl Location {
     /// Reads a URL.
@@ -49,13 +51,16 @@ impl Location {
             "http" | "https" => Service::Http,
             "webdav" | "webdavs" => Service::WebDav,
             "ftp" | "ftps" => Service::Ftp,
+            "sftp" => Service::Sftp,
             "s3" => Service::S3,
             other => return Err(format!("remote: knows no `{other}:`; use {SCHEMES}")),
         };
         if url.password().is_some() {
-            return Err("remote: takes no password in the URL, where everybody sees it; put it into \
-                        WHARF_REMOTE_PASSWORD, or into a file named by --option credentials=FILE"
-                .into());
+            let instead = match service {
+                Service::Sftp => "use a key, from ssh-agent or named by --option identity=FILE",
+                _ => "put it into WHARF_REMOTE_PASSWORD, or into a file named by --option credentials=FILE",
+            };
+            return Err(format!("remote: takes no password in the URL, where everybody sees it; {instead}"));
         }
         if service != Service::Files && url.host_str().is_none_or(str::is_empty) {
             return Err(format!(
@@ -176,6 +181,7 @@ mod tests {
             ("http://h/", Service::Http),
             ("webdavs://h/dav", Service::WebDav),
             ("ftp://h", Service::Ftp),
+            ("sftp://me@h:2222/~/data", Service::Sftp),
             ("s3://bucket/prefix", Service::S3),
         ] {
             assert_eq!(Location::parse(typed).unwrap().service, service, "{typed}");
@@ -190,6 +196,7 @@ mod tests {
             ("/srv/data", "remote:https://example.org/data"),
             ("gopher://h/", "use https, http"),
             ("ftp://me:secret@h/", "WHARF_REMOTE_PASSWORD"),
+            ("sftp://me:secret@h/", "identity=FILE"),
             ("https://h/?token=secret", "--option NAME=VALUE"),
         ] {
             let error = Location::parse(typed).expect_err(typed);

@@ -1,4 +1,4 @@
-//! Files behind a network service, as a file system: HTTP, WebDAV, S3, FTP, or a local directory in that role.
+//! Files behind a network service, as a file system: HTTP, WebDAV, S3, FTP, SFTP, or a local directory in that role.
 //!
 //! Every operation of the service is asynchronous: hundreds may be under way over a few connections, driven by two
 //! threads, while the queues of the volume go on. What is read is cached in blocks that belong to one version of
@@ -42,6 +42,7 @@ mod own;
 mod paths;
 mod private;
 mod sending;
+mod sftp;
 mod spool;
 mod store;
 mod tree;

@@ -25,6 +25,10 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
     /// `credentials=FILE`: user, password and the like, one `name=value` a line.
     pub credentials: Option<PathBuf>,
+    /// `identity=FILE`: the private key for `sftp:`. By default those that ssh's configuration and agent have.
+    pub identity: Option<PathBuf>,
+    /// `ssh-config=FILE`: a configuration of ssh for `sftp:`. By default the user's.
+    pub ssh_config: Option<PathBuf>,
     /// `spool=DIR`: where files are that are being changed, and what could not be uploaded. By default below
     /// `$XDG_CACHE_HOME` or `~/.cache`.
     pub spool: Option<PathBuf>,
@@ -52,6 +56,8 @@ impl Default for Options {
             disc_cache_bytes_max: 0,
             cache_dir: None,
             credentials: None,
+            identity: None,
+            ssh_config: None,
             spool: None,
             endpoint: None,
             region: None,
@@ -64,8 +70,8 @@ impl Default for Options {
 }
 
 /// The names, for errors.
-const NAMES: &str = "deadline, lifetime, connections, cache, disc-cache, cache-dir, credentials, spool, endpoint, \
-     region and anonymous";
+const NAMES: &str = "deadline, lifetime, connections, cache, disc-cache, cache-dir, credentials, identity, \
+     ssh-config, spool, endpoint, region and anonymous";
 /// Less would be a few blocks.
 const DISC_CACHE_BYTES_MIN: u64 = 16 << 20;
 
@@ -106,6 +112,8 @@ impl Options {
             }
             "cache-dir" => self.cache_dir = Some(text()?.into()),
             "credentials" => self.credentials = Some(text()?.into()),
+            "identity" => self.identity = Some(text()?.into()),
+            "ssh-config" => self.ssh_config = Some(text()?.into()),
             "spool" => self.spool = Some(text()?.into()),
             "endpoint" => self.endpoint = Some(text()?),
             "anonymous" => {

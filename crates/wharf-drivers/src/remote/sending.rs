@@ -13,7 +13,6 @@ use super::Result;
 use super::engine::within;
 use super::failure::{Failure, chance, pause};
 use super::outgoing::Outgoing;
-use super::own::Own;
 use super::paths::is_plain;
 use super::store::{ATTEMPTS_MAX, Store};
 
@@ -129,10 +128,7 @@ impl Store {
         let size = file.size;
         let failed = |error| Failure::new(DOING, error);
         if let Some(own) = &self.own {
-            let patience = Own::upload_patience(self.deadline, size);
-            return within(patience, DOING, async { Ok(own.upload(path, file).await) })
-                .await
-                .map_err(Failure::of)?;
+            return own.upload(path, file, self.deadline).await;
         }
         if let Some(web) = self.web.as_ref().filter(|_| !self.can().write_can_multi) {
             return web.put(path, file, self.deadline).await;

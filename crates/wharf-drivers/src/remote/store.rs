@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use super::ftp::Ftp;
 use super::location::{Location, Service};
 use super::meta::{Found, Meta, Version};
 use super::own::Own;
+use super::sftp::{Sftp, Target};
 use super::web::{self, Web};
 
 /// Attempts at one operation, the first included; the deadline may end them earlier.
@@ -214,6 +216,9 @@ impl Store {
             held.into_iter().for_each(take);
             return Ok(());
         }
+        if let Some(Own::Sftp(sftp)) = &self.own {
+            return sftp.read(path, range, version, take).await;
+        }
         let failed = |error| Failure::new(DOING, error);
         let can = self.can();
         let mut reader = self.operator()?.reader_with(path).content_length_hint(version.size);
@@ -299,6 +304,7 @@ impl Store {
 fn own(location: &Location, credentials: &Credentials) -> Result<Option<Own>, String> {
     match location.service {
         Service::Ftp => ftp(location, credentials).map(|ftp| Some(Own::Ftp(ftp))),
+        Service::Sftp => sftp(location, credentials).map(|sftp| Some(Own::Sftp(sftp))),
         _ => Ok(None),
     }
 }
@@ -320,6 +326,27 @@ fn ftp(location: &Location, credentials: &Credentials) -> Result<Ftp, String> {
         lists_for_people: false.into(),
         uploads: 0.into(),
     })
+}
+
+fn sftp(location: &Location, credentials: &Credentials) -> Result<Sftp, String> {
+    if credentials.password.is_some() || credentials.token.is_some() {
+        return Err(format!(
+            "{location} takes keys and no passwords; leave the password out of WHARF_REMOTE_PASSWORD and of the \
+             credentials, and use ssh-agent, or --option identity=FILE"
+        ));
+    }
+    let options = &location.options;
+    // They are read with each new connection, wherever this process is by then.
+    let absolute = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::path::absolute(path).ok());
+    let host = location.url.host_str().unwrap_or_default();
+    let target = Target {
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: location.url.port(),
+        user: credentials.user.as_ref().or(location.user.as_ref()).cloned(),
+        identity: absolute(&options.identity),
+        config: absolute(&options.ssh_config),
+    };
+    Ok(Sftp::new(target, &location.root()?, options.deadline))
 }
 
 /// OpenDAL's side of a service; `None` where it is asked by ourselves.
@@ -352,7 +379,7 @@ fn operator(location: &Location, credentials: &Credentials) -> Result<Option<Ope
                 .password(&password)
                 .token(&token),
         ),
-        Service::Ftp => return Ok(None),
+        Service::Ftp | Service::Sftp => return Ok(None),
         Service::S3 => {
             let bucket = location.url.host_str().unwrap_or_default();
             let options = &location.options;
