@@ -3,6 +3,7 @@
 //! The one place that knows which operation needs which capability, node and handle.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wharf_mem::{Data, Lease, Window};
 
@@ -341,6 +342,7 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         if let Some(inode) = writes {
             self.writers.add(inode, || self.notifier.written(inode, true));
         }
+        let writes = AtomicU64::new(writes.unwrap_or(0));
         let open = OpenFile { file, node, directory, flags, writes, guest, source, backing };
         OpenReply {
             handle: self.handles.insert(open),
@@ -350,6 +352,15 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             no_flush: !self.capabilities.intersects(Capabilities::FLUSH | Capabilities::POSIX_LOCKS),
             directory,
             backing,
+        }
+    }
+
+    /// Nobody can write by this open file any more.
+    pub(super) fn writes_no_more(&self, open: &OpenFile<F::File>) {
+        // No file has the number 0.
+        match open.writes.swap(0, Ordering::Relaxed) {
+            0 => {}
+            inode => self.writers.remove(inode, || self.notifier.written(inode, false)),
         }
     }
 
@@ -372,9 +383,7 @@ impl<F: FileSystem, P: Protocol> Drop for Closed<'_, F, P> {
         if !open.directory && !open.guest {
             session.protocol.closed(open.node, open.backing);
         }
-        if let Some(inode) = open.writes {
-            session.writers.remove(inode, || session.notifier.written(inode, false));
-        }
+        session.writes_no_more(open);
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use wharf_mem::{Data, Lease};
 
@@ -321,5 +322,6 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
 /// An open file of which the first transport knows nothing.
 pub(super) fn guest_file<F>(node: NodeId, flags: op::OpenFlags, opened: Opened<F>) -> OpenFile<F> {
     let Opened { file, source, .. } = opened;
-    OpenFile { file, node, directory: false, flags, writes: None, guest: true, source, backing: None }
+    let writes = AtomicU64::new(0);
+    OpenFile { file, node, directory: false, flags, writes, guest: true, source, backing: None }
 }

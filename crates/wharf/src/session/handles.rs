@@ -1,6 +1,6 @@
 //! Which files and directories are open, and the author's value for each.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::op::OpenFlags;
@@ -16,8 +16,8 @@ pub(crate) struct OpenFile<F> {
     pub(crate) node: NodeId,
     pub(crate) directory: bool,
     pub(crate) flags: OpenFlags,
-    /// Its inode number, if it was counted among those that write.
-    pub(crate) writes: Option<u64>,
+    /// Its inode number, as long as it is counted among those that write; else 0.
+    pub(crate) writes: AtomicU64,
     /// Opened by a guest: the first transport knows nothing of it.
     pub(crate) guest: bool,
     pub(crate) source: Source,
@@ -111,7 +111,8 @@ mod tests {
     fn open(file: u32) -> OpenFile<u32> {
         let flags = OpenFlags::empty();
         let (node, source) = (NodeId::ROOT, Source::Handler);
-        OpenFile { file, node, directory: false, flags, writes: None, guest: false, source, backing: None }
+        let writes = AtomicU64::new(0);
+        OpenFile { file, node, directory: false, flags, writes, guest: false, source, backing: None }
     }
 
     #[test]

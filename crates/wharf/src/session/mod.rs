@@ -190,10 +190,15 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         self.nodes.forget(node, count);
     }
 
-    /// Takes back a reply that could not be delivered: its lookups were never seen.
+    /// Takes back a reply that could not be delivered: its lookups were never seen, and nobody writes by what it opened.
     ///
     /// What it opened is released when the volume closes.
     pub fn undo(&self, reply: &Reply) {
+        if let Reply::Opened(open) | Reply::Created(_, open) = reply
+            && let Some(open) = self.handles.get(open.handle)
+        {
+            self.writes_no_more(&open);
+        }
         if let Reply::Entry(entry) | Reply::Created(entry, _) = reply {
             self.nodes.forget(entry.node, 1);
         }

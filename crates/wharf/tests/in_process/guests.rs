@@ -280,6 +280,14 @@ fn who_watches_hears_when_the_first_opens_a_file_for_writing_and_when_the_last_h
     assert!(!is_written(&volume));
     assert_eq!(notes.taken(), ["2 is quiet"]);
     volume.close(reads).unwrap();
+    // Who never heard that the file is open does not write to it.
+    let node = volume.walk("file").unwrap();
+    let op = op::Open { flags: OpenFlags::READ_WRITE, kill_privileges: false };
+    let lost = volume.call(&Ask::new("open", node, move |_| Ok(Operation::Open { op }))).unwrap();
+    assert_eq!(notes.taken(), ["2 is written"]);
+    volume.undo(&lost);
+    assert!(!is_written(&volume));
+    assert_eq!(notes.taken(), ["2 is quiet"]);
     // A guest's writing is heard of byte for byte.
     let mut visitor = Visitor::of(&volume);
     let (Ok(Reply::Entry(entry)), _) = visitor.ask(b'l', 0) else { panic!("a file") };
