@@ -3,6 +3,8 @@
 mod dav;
 mod disc_cache;
 mod ends;
+mod ftp;
+mod ftp_server;
 mod mounted;
 mod network;
 mod patience;

@@ -42,6 +42,11 @@ impl Ahead {
         self.asked = to;
         Some(from..to)
     }
+
+    /// Whether the last read followed those before it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.window > 0
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Where the bytes of one request arrive, and how those who wait for its blocks are told.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +13,7 @@ use super::Result;
 use super::cache::BLOCK_BYTES;
 use super::content::{Content, Supply};
 use super::failure::Failure;
+use super::store::Store;
 
 /// A block that is on its way.
 pub(super) type Flight = watch::Receiver<State>;
@@ -41,11 +43,11 @@ pub(super) struct Arrivals {
     supply: Arc<Supply>,
     /// The block that is being filled.
     index: u32,
-    /// Who is told of this block (the last) and the following ones.
-    waiting: Vec<watch::Sender<State>>,
+    /// Who is told of this block and the following ones.
+    waiting: VecDeque<watch::Sender<State>>,
     block: BytesMut,
     /// What to tell those whose block does not come.
-    why: Why,
+    pub(super) why: Why,
 }
 
 impl Arrivals {
@@ -54,25 +56,48 @@ impl Arrivals {
         content: Arc<Content>,
         supply: Arc<Supply>,
         index: u32,
-        mut waiting: Vec<watch::Sender<State>>,
+        waiting: Vec<watch::Sender<State>>,
     ) -> Arrivals {
-        waiting.reverse();
-        Arrivals { content, supply, index, waiting, block: BytesMut::new(), why: Why::Io }
+        Arrivals { content, supply, index, waiting: waiting.into(), block: BytesMut::new(), why: Why::Io }
+    }
+
+    pub(super) fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.supply.store
+    }
+
+    /// More blocks are wanted, those behind the last.
+    pub(super) fn extend(&mut self, waiting: Vec<watch::Sender<State>>) {
+        self.waiting.extend(waiting);
+    }
+
+    /// Gives up the last blocks, as far as nobody waits for them: they were asked for ahead.
+    pub(super) fn give_up(&mut self) {
+        let mut flights = self.content.flights();
+        // The list of those that are on their way has one receiver of each.
+        while self.waiting.back().is_some_and(|sender| sender.receiver_count() <= 1) {
+            self.waiting.pop_back();
+            flights.remove(&(self.index + self.waiting.len() as u32));
+        }
     }
 
     /// The block that is to be filled next.
-    fn next(&self) -> Option<u32> {
+    pub(super) fn next(&self) -> Option<u32> {
         (!self.waiting.is_empty()).then_some(self.index)
     }
 
     /// What is still to come.
-    fn rest(&self) -> Range<u64> {
+    pub(super) fn rest(&self) -> Range<u64> {
         let begin = u64::from(self.index) * BLOCK_BYTES;
-        let end = begin + self.waiting.len() as u64 * BLOCK_BYTES;
-        begin + self.block.len() as u64..end.min(self.content.version.size)
+        let end = (begin + self.waiting.len() as u64 * BLOCK_BYTES).min(self.content.version.size);
+        // What has come of a block that nobody waits for any more is none.
+        (begin + self.block.len() as u64).min(end)..end
     }
 
-    fn take(&mut self, mut piece: Bytes) {
+    pub(super) fn take(&mut self, mut piece: Bytes) {
         while !piece.is_empty() && !self.waiting.is_empty() {
             let len = self.content.block_bytes(self.index) as usize;
             if self.block.is_empty() {
@@ -100,7 +125,7 @@ impl Arrivals {
             }
         }
         self.content.landed(self.index);
-        if let Some(sender) = self.waiting.pop() {
+        if let Some(sender) = self.waiting.pop_front() {
             sender.send_replace(state);
         }
         self.index += 1;
@@ -167,7 +192,6 @@ mod tests {
     use super::super::engine::Engine;
     use super::super::location::Location;
     use super::super::meta::Version;
-    use super::super::store::Store;
     use super::*;
 
     #[test]

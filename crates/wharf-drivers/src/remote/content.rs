@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -24,6 +24,7 @@ use super::disc_cache::DiscCache;
 use super::engine::Engine;
 use super::meta::Version;
 use super::store::Store;
+use super::stream::Stream;
 
 /// What all contents of a volume share.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Content {
     path: Mutex<Arc<str>>,
     pub(super) version: Version,
     on_their_way: Mutex<HashMap<u32, Flight>>,
+    /// Long requests that may be extended. Locked only by who has locked what is on its way.
+    streams: Mutex<Vec<Weak<Stream>>>,
     /// A change was made here, or is about to be: the path has other contents.
     ended: AtomicBool,
     /// All of a short file that was replaced here, for those who were on their way to it.
@@ -69,6 +72,7 @@ impl Content {
             path: Mutex::new(path),
             version,
             on_their_way: Mutex::default(),
+            streams: Mutex::default(),
             ended: AtomicBool::new(false),
             held: OnceLock::new(),
         })
@@ -135,19 +139,28 @@ impl Content {
         mut take: impl FnMut(&[u8]),
     ) -> Result<()> {
         let blocks = self.start(supply, &range);
-        for (index, block) in blocks {
-            let bytes = match block {
-                Block::Here(bytes) => bytes,
-                Block::Flying(flight) => landed(flight).await?,
-            };
-            let begin = u64::from(index) * BLOCK_BYTES;
-            let from = range.start.saturating_sub(begin) as usize;
-            let to = (range.end - begin).min(bytes.len() as u64) as usize;
-            let piece =
-                bytes.get(from..to).ok_or_else(|| Error::io("reading a file: a block is too short"))?;
-            take(piece);
+        let is_waited_for = blocks.iter().any(|(_, block)| matches!(block, Block::Flying(_)));
+        let read = async {
+            for (index, block) in blocks {
+                let bytes = match block {
+                    Block::Here(bytes) => bytes,
+                    Block::Flying(flight) => landed(flight).await?,
+                };
+                let begin = u64::from(index) * BLOCK_BYTES;
+                let from = range.start.saturating_sub(begin) as usize;
+                let to = (range.end - begin).min(bytes.len() as u64) as usize;
+                let piece =
+                    bytes.get(from..to).ok_or_else(|| Error::io("reading a file: a block is too short"))?;
+                take(piece);
+            }
+            Ok(())
+        };
+        if is_waited_for {
+            // Each may be behind many others, each of which comes in time.
+            supply.engine.await_within(supply.store.deadline, "reading a file", read).await
+        } else {
+            read.await
         }
-        Ok(())
     }
 
     /// Has the blocks of `range` fetched, as far as they are not here, and waits for nothing.
@@ -155,7 +168,7 @@ impl Content {
         if self.is_ended() {
             return;
         }
-        let mut flights = self.lock();
+        let mut flights = self.flights();
         let wanted = indices(range);
         let missing =
             wanted.filter(|index| !flights.contains_key(index) && !supply.cache.has((self.id, *index)));
@@ -163,9 +176,51 @@ impl Content {
         self.fetch(supply, &mut flights, missing);
     }
 
+    /// As [`prefetch`](Self::prefetch), for a reader that goes on, by one long request. The one that it used before is
+    /// extended if it can be; else it is let go of for another.
+    pub(super) fn stream(
+        self: &Arc<Self>,
+        supply: &Arc<Supply>,
+        range: &Range<u64>,
+        stream: &mut Option<Arc<Stream>>,
+    ) {
+        if self.is_ended() {
+            return;
+        }
+        let mut flights = self.flights();
+        let wanted = indices(range);
+        let is_missing = |index: &u32| !flights.contains_key(index) && !supply.cache.has((self.id, *index));
+        // What is read next, behind all that is here in part.
+        let goes_on = |index: &u32| is_missing(index) && !supply.is_on_disc(self, *index);
+        let count = wanted.clone().rev().take_while(goes_on).count() as u32;
+        let first = wanted.end - count;
+        let before = (wanted.start..first).filter(is_missing).collect();
+        self.fetch(supply, &mut flights, before);
+        if count == 0 {
+            return;
+        }
+        let senders = fly(&mut flights, first..wanted.end);
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|stream| stream.strong_count() > 0);
+        let open = streams.iter().filter_map(Weak::upgrade).find(|open| open.goes_on_with(first));
+        let senders = match open {
+            Some(open) => match open.extend(senders) {
+                Ok(()) => {
+                    *stream = Some(open);
+                    return;
+                }
+                Err(senders) => senders,
+            },
+            None => senders,
+        };
+        let begun = Stream::start(self, supply, first, senders);
+        streams.push(Arc::downgrade(&begun));
+        *stream = Some(begun);
+    }
+
     /// The blocks of `range`: those that are here, and all others on their way.
     fn start(self: &Arc<Self>, supply: &Arc<Supply>, range: &Range<u64>) -> Vec<(u32, Block)> {
-        let mut flights = self.lock();
+        let mut flights = self.flights();
         let mut blocks: Vec<(u32, Option<Block>)> = Vec::new();
         for index in indices(range) {
             // A block lands in the cache before it leaves the list, so it is in one of both.
@@ -192,12 +247,7 @@ impl Content {
                     && (*step == 0 || supply.is_on_disc(self, **index) == from_disc)
             };
             let run = rest.iter().enumerate().take_while(follows).take(run_max).count();
-            let mut senders = Vec::with_capacity(run);
-            for index in first..first + run as u32 {
-                let (sender, flight) = watch::channel(State::Flying);
-                flights.insert(index, flight);
-                senders.push(sender);
-            }
+            let senders = fly(flights, first..first + run as u32);
             let arrivals = Arrivals::new(self.clone(), supply.clone(), first, senders);
             supply.engine.detach(bring(arrivals));
             rest = &rest[run..];
@@ -206,16 +256,27 @@ impl Content {
 
     /// A block has left the list: it is in the cache, or will not come.
     pub(super) fn landed(&self, index: u32) {
-        self.lock().remove(&index);
+        self.flights().remove(&index);
     }
 
     pub(super) fn block_bytes(&self, index: u32) -> u64 {
         (self.version.size - u64::from(index) * BLOCK_BYTES).min(BLOCK_BYTES)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Flight>> {
+    /// The blocks that are on their way.
+    pub(super) fn flights(&self) -> MutexGuard<'_, HashMap<u32, Flight>> {
         self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Notes that blocks are on their way; returns who is told of each.
+fn fly(flights: &mut HashMap<u32, Flight>, blocks: Range<u32>) -> Vec<watch::Sender<State>> {
+    let fly = |index| {
+        let (sender, flight) = watch::channel(State::Flying);
+        flights.insert(index, flight);
+        sender
+    };
+    blocks.map(fly).collect()
 }
 
 /// The blocks that `range` touches.

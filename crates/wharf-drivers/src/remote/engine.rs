@@ -75,6 +75,21 @@ impl Engine {
         cx.unless_cancelled(Abandoned(self.handle.spawn(work))).await
     }
 
+    /// A wait of another thread for what is done here, for as long as `patience` lasts.
+    pub(super) async fn await_within<T>(
+        &self,
+        patience: Duration,
+        doing: &'static str,
+        wait: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let timed = {
+            // The clock is of these threads.
+            let _here = self.handle.enter();
+            tokio::time::timeout(patience, wait)
+        };
+        timed.await.unwrap_or_else(|_| Err(late(doing)))
+    }
+
     /// Blocks this thread, which is no queue's, until the work is done.
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.handle.block_on(work)

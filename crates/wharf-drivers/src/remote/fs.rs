@@ -15,6 +15,7 @@ use super::ahead::Ahead;
 use super::content::Content;
 use super::listing::{Item, Listing};
 use super::paths::inside;
+use super::stream::Stream;
 use super::tree::Node;
 use super::{Remote, Result};
 
@@ -34,13 +35,21 @@ enum Sort {
         content: Option<Arc<Content>>,
         /// Opened to be written to.
         writes: bool,
-        ahead: Mutex<Ahead>,
+        course: Mutex<Course>,
     },
     Directory {
         node: Arc<Node>,
         /// Kept from one part of the listing to the next, so that places stay good.
         listing: Mutex<Option<Arc<Listing>>>,
     },
+}
+
+/// How an open file is read.
+#[derive(Debug, Default)]
+struct Course {
+    ahead: Ahead,
+    /// The long request by which it is read, where there are such.
+    stream: Option<Arc<Stream>>,
 }
 
 fn known(entry: Entry<Arc<Node>>) -> Entry<Known> {
@@ -98,7 +107,7 @@ impl Remote {
         if content.is_some() && !writes {
             self.knowledge.fetch_neighbours(node);
         }
-        let file = Sort::File { node: node.clone(), content, writes, ahead: Mutex::default() };
+        let file = Sort::File { node: node.clone(), content, writes, course: Mutex::default() };
         Ok(Opened::new(Open(file)).cache(if kept { Cache::Keep } else { Cache::WhileOpen }))
     }
 
@@ -298,7 +307,7 @@ impl FileSystem for Remote {
     }
 
     async fn read(&self, cx: &Context, file: &Open, op: op::Read, mut into: Window<'_>) -> Result<usize> {
-        let Sort::File { node, content, ahead, .. } = &file.0 else { return Err(Error::is_a_directory()) };
+        let Sort::File { node, content, course, .. } = &file.0 else { return Err(Error::is_a_directory()) };
         let local = node.lock().local.clone();
         if let Some(local) = local {
             return cx.io().read(&local.file, op.offset, into).await;
@@ -314,8 +323,20 @@ impl FileSystem for Remote {
         let supply = &self.knowledge.supply;
         let range = op.offset..end;
         let more = {
-            let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-            ahead.read(range.clone(), size, self.ahead_bytes_max)
+            let mut course = course.lock().unwrap_or_else(PoisonError::into_inner);
+            let more = course.ahead.read(range.clone(), size, self.ahead_bytes_max);
+            match more {
+                Some(more) if supply.store.streams() => {
+                    content.stream(supply, &(range.start..more.end), &mut course.stream);
+                    None
+                }
+                more => {
+                    if !course.ahead.goes_on() {
+                        course.stream = None;
+                    }
+                    more
+                }
+            }
         };
         let mut done = 0;
         let reading = content.read(supply, range.clone(), |piece| done += into.put_at(done, piece));

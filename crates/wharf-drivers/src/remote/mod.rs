@@ -45,6 +45,7 @@ mod sending;
 mod sftp;
 mod spool;
 mod store;
+mod stream;
 mod tree;
 mod units;
 mod web;

@@ -20,7 +20,7 @@ impl Own {
     /// Bytes that one request should ask for, at most.
     pub(super) fn range_bytes_max(&self) -> u64 {
         match self {
-            // It logs in anew for each part of a file.
+            // Each part of a file costs several round trips.
             Own::Ftp(_) => 8 << 20,
             // As much as is under way on one connection.
             Own::Sftp(_) => 2 << 20,

@@ -5,7 +5,6 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,11 +19,12 @@ use super::Result;
 use super::credentials::{Credentials, Secret};
 use super::engine::within;
 use super::failure::{Failure, chance, pause};
-use super::ftp::Ftp;
+use super::ftp::{Ftp, Login};
 use super::location::{Location, Service};
 use super::meta::{Found, Meta, Version};
 use super::own::Own;
 use super::sftp::{Sftp, Target};
+use super::stream;
 use super::web::{self, Web};
 
 /// Attempts at one operation, the first included; the deadline may end them earlier.
@@ -42,6 +42,7 @@ pub(super) struct Store {
     /// Plain HTTP: listings and what is behind a name come from pages.
     pages: bool,
     pub(super) connections: Semaphore,
+    connections_max: u32,
     pub(super) deadline: Duration,
 }
 
@@ -74,6 +75,7 @@ impl Store {
             web,
             pages,
             connections: Semaphore::new(options.connections_max as usize),
+            connections_max: options.connections_max,
             deadline: options.deadline,
         })
     }
@@ -88,6 +90,19 @@ impl Store {
             Some(operator) => operator.service().capability_dyn(),
             None => Capability { read: true, write: true, rename: true, ..Capability::default() },
         }
+    }
+
+    /// The service, if it is FTP.
+    pub(super) fn ftp(&self) -> Option<&Ftp> {
+        match &self.own {
+            Some(Own::Ftp(ftp)) => Some(ftp),
+            _ => None,
+        }
+    }
+
+    /// Whether who reads on is best served by one long request.
+    pub(super) fn streams(&self) -> bool {
+        self.ftp().is_some() && self.connections_max >= stream::CONNECTIONS
     }
 
     /// Bytes that one request should ask for, at most. More would keep the other connections idle.
@@ -205,13 +220,14 @@ impl Store {
         const DOING: &str = "reading a file";
         // All of a file is asked for without a range: not every server has them.
         let whole = range == (0..version.size);
-        if let Some(Own::Ftp(ftp)) = &self.own {
+        if let Some(ftp) = self.ftp() {
+            let part = (range.start, range.end - range.start, range.end == version.size);
             if whole {
                 // One answer is of one version, and what is longer or shorter is not taken.
-                return ftp.read(path, range, version.size, take).await;
+                return ftp.read(path, part, take).await;
             }
             let mut held = Vec::new();
-            ftp.read(path, range, version.size, &mut |piece| held.push(piece)).await?;
+            ftp.read(path, part, &mut |piece| held.push(piece)).await?;
             self.expect(path, version, DOING).await?;
             held.into_iter().for_each(take);
             return Ok(());
@@ -259,7 +275,12 @@ impl Store {
     }
 
     /// An answer did not say of which version it was. The file does, if it has not changed meanwhile.
-    async fn expect(&self, path: &str, version: &Version, doing: &'static str) -> Result<(), Failure> {
+    pub(super) async fn expect(
+        &self,
+        path: &str,
+        version: &Version,
+        doing: &'static str,
+    ) -> Result<(), Failure> {
         let now = self.stat_once(path).await?.version;
         if now.is_same(version) { Ok(()) } else { Err(Failure::stale(doing)) }
     }
@@ -313,7 +334,7 @@ fn ftp(location: &Location, credentials: &Credentials) -> Result<Ftp, String> {
     let host = location.url.host_str().unwrap_or_default().to_owned();
     let user = credentials.user.as_deref().or(location.user.as_deref()).unwrap_or("anonymous");
     let password = credentials.password.as_ref().map(Secret::reveal).unwrap_or("anonymous@");
-    Ok(Ftp {
+    let login = Login {
         address: format!("{host}:{}", location.url.port().unwrap_or(21)),
         secure: match location.url.scheme() {
             "ftps" => Some((host, web::tls()?.into())),
@@ -321,11 +342,8 @@ fn ftp(location: &Location, credentials: &Credentials) -> Result<Ftp, String> {
         },
         user: user.to_owned(),
         password: password.to_owned(),
-        root: location.root()?,
-        idle: Mutex::default(),
-        lists_for_people: false.into(),
-        uploads: 0.into(),
-    })
+    };
+    Ok(Ftp::new(login, location.root()?, location.options.connections_max))
 }
 
 fn sftp(location: &Location, credentials: &Credentials) -> Result<Sftp, String> {

@@ -186,7 +186,8 @@ impl Ftp {
         let (from, to) = (self.path(from), self.path(to));
         let outcome = self.put_in_place(&mut connection, &from, &to).await;
         let refused = outcome.as_ref().is_err_and(is_refused);
-        let is_there = refused && (connection.size(&from).await.is_ok() || connection.cwd(&from).await.is_ok());
+        let is_there =
+            refused && (connection.size(&from).await.is_ok() || connection.cwd(&from).await.is_ok());
         match self.done(connection, outcome, DOING) {
             Err(failure) if is_there => {
                 Err(Failure::of(Error::new(Why::PermissionDenied).doing(DOING).because(failure.error)))
@@ -215,7 +216,7 @@ impl Ftp {
         match &outcome {
             // It is replaced, whether or not what was there can be removed.
             Ok(()) => drop(connection.rm(&aside).await),
-            Err(_) => connection.rename(&aside, to).await?,
+            Err(_) => connection.rename(&*aside, to).await?,
         }
         outcome
     }
