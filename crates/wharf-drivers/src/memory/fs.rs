@@ -330,7 +330,7 @@ fn list_entries(inode: &Inode, mut after: u64, end: u64, list: &mut Listing<'_, 
     }
 }
 
-fn line(cursor: u64, listed: &directory::Listed) -> Option<Listed<'_>> {
+fn line(cursor: u64, listed: &directory::Listed<Inode>) -> Option<Listed<'_>> {
     let name = Name::new(&listed.name)?;
     Some(Listed { name, inode: listed.inode.number, kind: listed.inode.kind, cursor })
 }

@@ -55,7 +55,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) enum Body {
     File(Contents),
-    Directory(Box<Directory>),
+    Directory(Box<Directory<Inode>>),
     /// Where it leads.
     Symlink(Box<[u8]>),
     /// A pipe, socket or device: the kernel does the rest.
@@ -220,7 +220,7 @@ impl State {
 
     /// # Errors
     /// When it is none.
-    pub(super) fn directory(&self) -> Result<&Directory> {
+    pub(super) fn directory(&self) -> Result<&Directory<Inode>> {
         match &self.body {
             Body::Directory(directory) => Ok(directory),
             _ => Err(Error::not_a_directory()),
@@ -231,7 +231,7 @@ impl State {
     ///
     /// # Errors
     /// When it is none, or was removed.
-    pub(super) fn directory_mut(&mut self) -> Result<&mut Directory> {
+    pub(super) fn directory_mut(&mut self) -> Result<&mut Directory<Inode>> {
         match &mut self.body {
             Body::Directory(_) if self.links == 0 => Err(Error::not_found()),
             Body::Directory(directory) => Ok(directory),
