@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "the tests of volumes use more of it")]
 mod fixture;
 mod programs;
+mod resident;
 mod scenes;
 mod served;
 mod stores;

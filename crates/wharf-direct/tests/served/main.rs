@@ -316,6 +316,36 @@ fn what_somebody_looks_at_is_not_evicted() {
 }
 
 #[test]
+fn who_looks_at_all_the_room_there_is_has_it_for_as_long_as_others_may_wait() {
+    const WAIT_MS: u32 = 300;
+    let bytes = pattern(1 << 20);
+    // For one block.
+    let limits = Limits { sections_bytes_max: 1 << 16, pins_wait_ms: WAIT_MS, ..Limits::default() };
+    let files = Files::with(&[("file", bytes.clone())]);
+    let served = Served::with(&files, limits);
+    let holder = served.open("file");
+    let begun = Instant::now();
+    let mut view = holder.view(0..100).unwrap();
+    until("it is kept", || {
+        read(&holder, 0, 100);
+        view = holder.view(0..100).unwrap();
+        view.is_shared()
+    });
+    until("it is hung up", || holder.read_at(5 << 16, &mut [0; 100]).is_err());
+    assert!(begun.elapsed() >= Duration::from_millis(WAIT_MS.into()), "{:?}", begun.elapsed());
+    assert!(!holder.is_direct());
+    let next = served.open("file");
+    until("the next has the room", || {
+        let asked = files.reads.load(Ordering::SeqCst);
+        assert!(read(&next, 5 << 16, 100) == bytes[5 << 16..][..100]);
+        files.reads.load(Ordering::SeqCst) == asked
+    });
+    let mut seen = [0xee; 100];
+    assert_eq!(view.copy_to(0, &mut seen), 100);
+    assert!(seen[..] == bytes[..100] || seen == [0; 100], "what was its to read, or nothing");
+}
+
+#[test]
 fn a_host_that_ends_leaves_errors_and_nothing_open() {
     let files = Files::with(&[("file", pattern(300_000))]);
     let served = Served::new(&files);
