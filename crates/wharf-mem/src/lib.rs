@@ -17,6 +17,7 @@
 //!
 //! - [`Pinned`] is a range of it that a client looks at where it is, held by one of its [`Pins`].
 //! - [`Channels`] carry requests and answers: a [`ClientChannel`] at one end, a [`HostChannel`] at the other.
+//! - [`Snapshot`] is handed out whole and says when it is right no more, [`SnapshotReader`] maps it.
 //! - [`Home`] tells a process from its forks, which have to make connections of their own.
 //! - [`Arena`] has the bytes of answers that travel once, [`Inbox`] those that a client sends.
 //!
@@ -36,6 +37,7 @@ mod pins;
 mod residency;
 mod section;
 mod shared;
+mod snapshot;
 pub mod sync;
 mod system;
 mod window;
@@ -55,4 +57,5 @@ pub use pins::{PINS_BYTES, PINS_MAX, PinTable, Pins};
 pub use residency::{BLOCK_BYTES, PAGE_BYTES, PAGES_PER_BLOCK};
 pub use section::{Fill, Filling, HandedOut, Pinned, Read, Section, SectionReader};
 pub use shared::Shared;
+pub use snapshot::{Snapshot, SnapshotReader};
 pub use window::{Data, OwnedData, OwnedWindow, Window};

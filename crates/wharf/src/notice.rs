@@ -197,8 +197,11 @@ impl Notifier {
     /// A notice that waits already is not queued a second time: both are confirmed when it is sent. When
     /// there is no room the confirmation says so, and the kernel has not been told.
     pub fn send(&self, notice: Notice) -> Confirmation {
-        if let Notice::Contents { inode, range } = &notice {
-            self.changed(*inode, range);
+        if let Some(watch) = self.shared.watch.get() {
+            watch.noticed(&notice);
+            if let Notice::Contents { inode, range } = &notice {
+                watch.changed(*inode, range.clone());
+            }
         }
         let (promise, promised) = promise();
         let confirmation = Confirmation(promised);
@@ -231,7 +234,7 @@ impl Notifier {
         confirmation
     }
 
-    /// Has `watch` told of changes of contents.
+    /// Has `watch` told of changes.
     pub(crate) fn watch(&self, watch: Arc<dyn Watch>) {
         let _ = self.shared.watch.set(watch);
     }
@@ -251,6 +254,13 @@ impl Notifier {
     pub(crate) fn written(&self, inode: u64, by_somebody: bool) {
         if let Some(watch) = self.shared.watch.get() {
             watch.written(inode, by_somebody);
+        }
+    }
+
+    /// Tells whoever watches that names of a directory begin to change, or have changed.
+    pub(crate) fn names(&self, directory: u64, begins: bool) {
+        if let Some(watch) = self.shared.watch.get() {
+            watch.names(directory, begins);
         }
     }
 

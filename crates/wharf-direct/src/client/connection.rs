@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::thread::sched_getcpu;
 use rustix::time::{ClockId, clock_gettime};
-use wharf_mem::{HandedOut, Home, Pending, Pins, SectionReader, Slot, Waited};
+use wharf_mem::{HandedOut, Home, Pending, Pins, SectionReader, Slot, SnapshotReader, Waited};
 
 use crate::lane::{Answered, ClientLane, DESCRIPTORS, WAIT, of_host};
 use crate::layout::{Ask, Message, Opened, Secret, Welcome};
@@ -24,6 +24,8 @@ use super::fallback::moved_away;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often somebody who only reads sections looks whether the host still lives.
 const LOOK_EVERY_MS: u64 = 100;
+/// Bytes that the snapshot of a directory has at the most.
+const SNAPSHOT_BYTES_MAX: u64 = 128 << 20;
 /// As many processors as a kernel can have.
 const CHANNELS_MAX: u32 = 8192;
 
@@ -171,6 +173,19 @@ impl Connection {
                 Ok(Found::Backing(moved_away(file)))
             }
             Message::NoSection => Ok(Found::Nothing),
+            other => Err(refusal(other)),
+        }
+    }
+
+    /// The snapshot of an open directory, if there is one, and whether its lines have records.
+    pub(super) fn snapshot(&self, handle: u64) -> io::Result<Option<(SnapshotReader, bool)>> {
+        let (message, descriptors) = self.converse(Message::Snapshot { handle })?;
+        match message {
+            Message::SnapshotIs { memory_bytes, whole } if memory_bytes <= SNAPSHOT_BYTES_MAX => {
+                let Ok([file]) = <[OwnedFd; 1]>::try_from(descriptors) else { return Err(nonsense()) };
+                Ok(Some((SnapshotReader::of_host(moved_away(file), memory_bytes)?, whole)))
+            }
+            Message::NoSection => Ok(None),
             other => Err(refusal(other)),
         }
     }

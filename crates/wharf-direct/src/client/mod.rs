@@ -9,6 +9,7 @@ mod fallback;
 mod many;
 mod reader;
 mod resident;
+mod snapshot;
 mod ticket;
 mod view;
 mod volume;
@@ -16,6 +17,7 @@ mod volume;
 pub use many::Piece;
 pub use reader::Reader;
 pub use resident::Resident;
+pub use snapshot::{Entries, Snapshot};
 pub use view::View;
 pub use volume::{Node, Volume};
 

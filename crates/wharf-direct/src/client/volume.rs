@@ -10,6 +10,7 @@ use crate::layout::{Ask, INBOX_BYTES, Listed, Record, SLOT_BYTES, lines};
 use super::Reader;
 use super::connection::Connection;
 use super::direct::{Direct, counted, named_record, record};
+use super::snapshot::{self, Given, Kept, Snapshot};
 
 /// Symbolic links that one path may lead through.
 const LINKS_MAX: usize = 40;
@@ -32,6 +33,8 @@ pub struct Volume {
 pub struct Node {
     connection: Arc<Connection>,
     number: u64,
+    /// Of a directory.
+    kept: Kept,
 }
 
 /// The root of every volume.
@@ -69,7 +72,11 @@ impl Volume {
 
     /// The root directory.
     pub fn root(&self) -> Node {
-        Node { connection: self.connection.clone(), number: ROOT }
+        self.node(ROOT)
+    }
+
+    fn node(&self, number: u64) -> Node {
+        Node { connection: self.connection.clone(), number, kept: Kept::default() }
     }
 
     /// Finds a name in a directory.
@@ -79,7 +86,7 @@ impl Volume {
     pub fn lookup(&self, parent: &Node, name: &[u8]) -> io::Result<(Node, Record)> {
         let ask = Ask::Lookup { node: parent.number, name_bytes: brought(name)? };
         let record = named_record(&self.connection, ask, name)?;
-        Ok((Node { connection: self.connection.clone(), number: record.node }, record))
+        Ok((self.node(record.node), record))
     }
 
     /// What a node is like.
@@ -109,6 +116,9 @@ impl Volume {
     /// The entries of a directory whose names `pattern` describes (`*`, `?`, `[a-z]`), or all for an empty one; without
     /// `.` and `..`. The host looks at the names.
     ///
+    /// Who lists all of a directory again and again by one [`Node`] has a [`snapshot`](Self::snapshot) of it where there is
+    /// one, and asks the host only when something has changed.
+    ///
     /// # Errors
     /// What the file system says; [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a listing without an end.
     pub fn list(&self, node: &Node, pattern: &[u8]) -> io::Result<Vec<Listed>> {
@@ -124,11 +134,40 @@ impl Volume {
     }
 
     fn list_with(&self, node: &Node, pattern: &[u8], whole: bool) -> io::Result<Vec<Listed>> {
+        // What names a pattern describes, the host knows.
+        let snapshot = match pattern {
+            [] => node
+                .kept
+                .current(|| self.with_directory(node, |handle| snapshot::ask(&self.connection, handle)))?,
+            _ => None,
+        };
+        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.is_whole() || !whole)
+            && let Ok(listed) = snapshot.read(whole).collect()
+        {
+            return Ok(listed);
+        }
+        self.with_directory(node, |handle| self.list_open(handle, pattern, whole))
+    }
+
+    /// The snapshot of a directory: all its entries, listed from then on without a request. `None` where the volume gives
+    /// none: where others can change the directory unheard, it is too large, or it is changing just now.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn snapshot(&self, node: &Node) -> io::Result<Option<Snapshot>> {
+        let given = self.with_directory(node, |handle| snapshot::ask(&self.connection, handle))?;
+        Ok(match given {
+            Given::Snapshot(snapshot) => Some(snapshot),
+            Given::NotNow | Given::Never => None,
+        })
+    }
+
+    fn with_directory<R>(&self, node: &Node, with: impl FnOnce(u64) -> io::Result<R>) -> io::Result<R> {
         let open = Ask::OpenDirectory { node: node.number };
         let handle = self.connection.ask(open, &[], |answered, _| counted(answered.answer))??;
-        let listed = self.list_open(handle, pattern, whole);
+        let result = with(handle);
         let _ = self.connection.ask(Ask::Release { handle }, &[], |_, _| ());
-        listed
+        result
     }
 
     fn list_open(&self, handle: u64, pattern: &[u8], whole: bool) -> io::Result<Vec<Listed>> {

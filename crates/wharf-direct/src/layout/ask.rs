@@ -101,6 +101,11 @@ pub enum Ask {
         /// The link.
         node: u64,
     },
+    /// A snapshot of an open directory is to be made, if there is none; it is asked for over the socket then.
+    Snapshot {
+        /// The directory.
+        handle: u64,
+    },
 }
 
 const FLAG: u64 = 1 << 16;
@@ -125,6 +130,7 @@ impl Ask {
                 (13, handle, cursor, pattern_bytes.into(), whole)
             }
             Ask::ReadLink { node } => (14, node, 0, 0, false),
+            Ask::Snapshot { handle } => (15, handle, 0, 0, false),
         };
         [code | if flag { FLAG } else { 0 }, object, place, len, 0, 0, 0]
     }
@@ -155,6 +161,7 @@ impl Ask {
             12 => Ask::OpenDirectory { node: object },
             13 => Ask::List { handle: object, cursor: place, pattern_bytes: brought?, whole: flag },
             14 => Ask::ReadLink { node: object },
+            15 => Ask::Snapshot { handle: object },
             _ => return Err(Malformed),
         };
         if !ask.is_within_a_file() {
@@ -201,6 +208,7 @@ impl Ask {
             Ask::OpenDirectory { .. } => "OpenDirectory",
             Ask::List { .. } => "List",
             Ask::ReadLink { .. } => "ReadLink",
+            Ask::Snapshot { .. } => "Snapshot",
         }
     }
 }
@@ -244,7 +252,7 @@ impl Answer {
 mod tests {
     use super::*;
 
-    const ALL: [Ask; 17] = [
+    const ALL: [Ask; 18] = [
         Ask::Ping,
         Ask::Read { handle: 7, offset: FILE_BYTES_MAX - 65_536, len: 65_536, plain: false },
         Ask::Read { handle: 7, offset: 0, len: 1, plain: true },
@@ -262,6 +270,7 @@ mod tests {
         Ask::List { handle: 4, cursor: 5, pattern_bytes: 6, whole: false },
         Ask::List { handle: 4, cursor: 0, pattern_bytes: 0, whole: true },
         Ask::ReadLink { node: 9 },
+        Ask::Snapshot { handle: 7 },
     ];
 
     #[test]

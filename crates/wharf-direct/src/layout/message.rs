@@ -35,6 +35,18 @@ pub enum Message {
     NoSection,
     /// The file that has exactly these bytes comes along.
     BackingIs,
+    /// A client asks for the snapshot of a directory, after a request for it was answered that there is one.
+    Snapshot {
+        /// The directory.
+        handle: u64,
+    },
+    /// The snapshot: its memory comes along. If there is none any more the answer is as for sections.
+    SnapshotIs {
+        /// Bytes of the memory.
+        memory_bytes: u64,
+        /// Whether its lines have records.
+        whole: bool,
+    },
 }
 
 /// The terms of a conversation.
@@ -78,6 +90,8 @@ impl Message {
             Message::SectionIs { bytes_max, number } => [7, bytes_max, number, 0, 0, 0, 0, 0],
             Message::NoSection => [8, 0, 0, 0, 0, 0, 0, 0],
             Message::BackingIs => [9, 0, 0, 0, 0, 0, 0, 0],
+            Message::Snapshot { handle } => [10, handle, 0, 0, 0, 0, 0, 0],
+            Message::SnapshotIs { memory_bytes, whole } => [11, memory_bytes, whole.into(), 0, 0, 0, 0, 0],
         };
         let mut bytes = [0; MESSAGE_BYTES];
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -116,6 +130,8 @@ impl Message {
             7 => Message::SectionIs { bytes_max: first, number: second },
             8 => Message::NoSection,
             9 => Message::BackingIs,
+            10 => Message::Snapshot { handle: first },
+            11 => Message::SnapshotIs { memory_bytes: first, whole: second == 1 },
             _ => return Err(Malformed),
         };
         if message.encode() == *bytes { Ok(message) } else { Err(Malformed) }
@@ -139,6 +155,8 @@ mod tests {
             Message::SectionIs { bytes_max: 1 << 40, number: 3 },
             Message::NoSection,
             Message::BackingIs,
+            Message::Snapshot { handle: 1 },
+            Message::SnapshotIs { memory_bytes: 1 << 20, whole: true },
         ] {
             let bytes = message.encode();
             assert_eq!(Message::decode(&bytes), Ok(message));
@@ -148,7 +166,7 @@ mod tests {
             assert_eq!(Message::decode(&longer), Err(Malformed), "{message:?}");
         }
         let mut hello = Message::Hello.encode();
-        hello[16] = 2;
+        hello[16] = 1;
         assert_eq!(Message::decode(&hello), Err(Malformed));
     }
 }

@@ -10,14 +10,14 @@ mod ticket;
 
 pub use ask::{Answer, Ask};
 pub use message::{MESSAGE_BYTES, Message, Opened, Welcome};
-pub use record::{Listed, RECORD_BYTES, Record, line_bytes, lines};
+pub use record::{LineRead, Listed, RECORD_BYTES, Record, line, line_bytes, lines};
 pub use ticket::{Secret, Ticket};
 
 /// Begins every conversation.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"WharfDir");
 
 /// Of this description. Another one is refused by either side.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Requests of one channel that can be in flight.
 pub const SLOTS: usize = 64;

@@ -124,31 +124,66 @@ impl Listed {
     }
 }
 
+/// A line of a listing, where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineRead<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// Its inode number.
+    pub inode: u64,
+    /// What it is, as `d_type` has it.
+    pub kind: u8,
+    /// Where a listing goes on after it.
+    pub cursor: u64,
+    record: Option<&'a [u8; RECORD_BYTES]>,
+    /// All of it.
+    pub bytes: &'a [u8],
+}
+
+impl LineRead<'_> {
+    /// The entry; what it is like only if `whole` is wanted.
+    pub fn listed(&self, whole: bool) -> Listed {
+        let LineRead { name, inode, kind, cursor, record, .. } = *self;
+        let about = record.filter(|_| whole).map(Record::decode);
+        // Nothing that there is has no kind.
+        let about = about.filter(|record| record.mode != 0).map(Box::new);
+        Listed { name: name.to_vec(), inode, kind, cursor, about }
+    }
+}
+
+/// Reads the first line of a listing. Returns what follows, too.
+///
+/// # Errors
+/// If the line is not whole, or says what is not understood.
+pub fn line(bytes: &[u8]) -> Result<(LineRead<'_>, &[u8]), Malformed> {
+    let (head, rest) = bytes.split_first_chunk::<LINE_BYTES>().ok_or(Malformed)?;
+    let word = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+    if word(16) & 0xffff_fe00 != 0 {
+        return Err(Malformed);
+    }
+    let (record, rest) = match word(16) & HAS_RECORD {
+        0 => (None, rest),
+        _ => rest
+            .split_first_chunk::<RECORD_BYTES>()
+            .map(|(record, rest)| (Some(record), rest))
+            .ok_or(Malformed)?,
+    };
+    let name_bytes = (word(16) >> 32) as usize;
+    let (name, after) = rest.split_at_checked(name_bytes.next_multiple_of(8)).ok_or(Malformed)?;
+    let (name, bytes) = (&name[..name_bytes], &bytes[..bytes.len() - after.len()]);
+    let (inode, cursor, kind) = (word(0), word(8), word(16) as u8);
+    Ok((LineRead { name, inode, kind, cursor, record, bytes }, after))
+}
+
 /// Reads a listing.
 ///
 /// # Errors
-/// If a line is not whole, or says what is not understood.
+/// As [`line`].
 pub fn lines(mut bytes: &[u8]) -> Result<Vec<Listed>, Malformed> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
-        let (head, rest) = bytes.split_first_chunk::<LINE_BYTES>().ok_or(Malformed)?;
-        let word = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
-        if word(16) & 0xffff_fe00 != 0 {
-            return Err(Malformed);
-        }
-        let (record, rest) = match word(16) & HAS_RECORD {
-            0 => (None, rest),
-            _ => rest
-                .split_first_chunk::<RECORD_BYTES>()
-                .map(|(record, rest)| (Some(record), rest))
-                .ok_or(Malformed)?,
-        };
-        // Nothing that there is has no kind.
-        let about = record.map(Record::decode).filter(|record| record.mode != 0).map(Box::new);
-        let name_bytes = (word(16) >> 32) as usize;
-        let (name, after) = rest.split_at_checked(name_bytes.next_multiple_of(8)).ok_or(Malformed)?;
-        let name = name[..name_bytes].to_vec();
-        all.push(Listed { name, inode: word(0), cursor: word(8), kind: word(16) as u8, about });
+        let (line, after) = line(bytes)?;
+        all.push(line.listed(true));
         bytes = after;
     }
     Ok(all)

@@ -146,6 +146,7 @@ impl Control {
                 }
             }
             (Message::Section { handle }, Some(client)) => self.section(at, &client, handle),
+            (Message::Snapshot { handle }, Some(client)) => self.snapshot(at, &client, handle),
             _ => {
                 self.refuse(at, Errno::EINVAL);
                 false
@@ -233,6 +234,22 @@ impl Control {
             Some((number, out)) => {
                 let message = Message::SectionIs { bytes_max: out.len_bytes_max, number };
                 self.say(at, message, &[out.bytes, out.residency])
+            }
+            None => self.say(at, Message::NoSection, &[]),
+        }
+    }
+
+    fn snapshot(&mut self, at: usize, client: &Client, handle: u64) -> bool {
+        let Some(open) = client.handles().get(handle).cloned() else {
+            return self.refuse(at, Errno::EBADF);
+        };
+        let inode = self.host.session.inode(open.node).filter(|_| open.known);
+        let found = inode.and_then(|inode| self.host.snapshots.find(inode));
+        let out = found.and_then(|(snapshot, whole)| Some((snapshot.hand_out().ok()?, snapshot, whole)));
+        match out {
+            Some((file, snapshot, whole)) => {
+                let memory_bytes = snapshot.memory_bytes();
+                self.say(at, Message::SnapshotIs { memory_bytes, whole }, &[file])
             }
             None => self.say(at, Message::NoSection, &[]),
         }

@@ -14,6 +14,8 @@ pub(super) struct Open {
     pub(super) handle: HandleId,
     pub(super) directory: bool,
     pub(super) writes: bool,
+    /// A directory of whose changes all are heard.
+    pub(super) known: bool,
     /// What is kept of its contents, unless they are elsewhere.
     pub(super) file: Option<Arc<File>>,
     /// A lookup was counted for the node, to be given back with the handle.
@@ -82,7 +84,15 @@ mod tests {
 
     fn open(handle: u64) -> Open {
         let handle = HandleId(handle);
-        Open { node: NodeId::ROOT, handle, directory: false, writes: false, file: None, holds_node: false }
+        Open {
+            node: NodeId::ROOT,
+            handle,
+            directory: false,
+            writes: false,
+            known: false,
+            file: None,
+            holds_node: false,
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What all threads of a direct server share.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use wharf::session::{Ready, Serve};
+use wharf::notice::Notice;
+use wharf::session::{Ready, Serve, Watch};
 use wharf::{Caller, HandleId, NodeId, Source};
 use wharf_queue::Ending;
 
@@ -13,6 +15,8 @@ use crate::layout::Answer;
 
 use super::cache::{Cache, Waiter};
 use super::handles::{Handles, Open};
+use super::queue::Listing;
+use super::snapshots::Snapshots;
 use super::tickets::Tickets;
 
 /// Files and directories that one client has open at the most.
@@ -24,6 +28,7 @@ pub(super) const NODES_MAX: usize = 65_536;
 pub(super) struct Host {
     pub(super) session: Arc<dyn Serve>,
     pub(super) cache: Arc<Cache>,
+    pub(super) snapshots: Arc<Snapshots>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) queues: Vec<Post>,
     pub(super) clients: RwLock<Vec<Arc<Client>>>,
@@ -67,7 +72,7 @@ impl Host {
             self.session.written(inode, &mut |by_somebody| file.written(by_somebody));
             file
         });
-        Open { node, handle, directory, writes, file, holds_node: false }
+        Open { node, handle, directory, writes, known: keeps && directory, file, holds_node: false }
     }
 
     /// Has open files closed. Not at once: that is an operation.
@@ -76,6 +81,31 @@ impl Host {
         if let (Some(queue), false) = (self.queues.first(), open.is_empty()) {
             queue.send(Mail::Release(open));
         }
+    }
+}
+
+/// Hears of every change.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) cache: Arc<Cache>,
+    pub(super) snapshots: Arc<Snapshots>,
+}
+
+impl Watch for Watcher {
+    fn changed(&self, inode: u64, range: Range<u64>) {
+        self.cache.changed(inode, range);
+    }
+
+    fn written(&self, inode: u64, by_somebody: bool) {
+        self.cache.written(inode, by_somebody);
+    }
+
+    fn names(&self, directory: u64, begins: bool) {
+        self.snapshots.names(directory, begins);
+    }
+
+    fn noticed(&self, notice: &Notice) {
+        self.snapshots.noticed(notice);
     }
 }
 
@@ -89,6 +119,8 @@ pub(super) enum Mail {
     Answer(Waiter, Answer),
     /// A read that waited is to be planned again.
     Again(Waiter),
+    /// A directory is to be listed on, for its snapshot.
+    List(Box<Listing>),
     /// These are to be closed.
     Release(Vec<Open>),
 }

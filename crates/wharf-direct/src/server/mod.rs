@@ -8,6 +8,7 @@ mod host;
 mod place;
 mod queue;
 mod rest;
+mod snapshots;
 mod tickets;
 
 use std::fs;
@@ -26,8 +27,9 @@ use wharf_queue::{Bell, Ending, Phase, QueueHost, cpu};
 use cache::{Cache, Evictor, Surroundings, Waiter};
 use control::Control;
 use guest::Direct;
-use host::{Host, Post};
+use host::{Host, Post, Watcher};
 use rest::Rest;
+use snapshots::Snapshots;
 use tickets::Tickets;
 
 /// Connections that wait to be taken.
@@ -57,6 +59,10 @@ pub struct Usage {
     pub sections: usize,
     /// Files of which something is known.
     pub files: usize,
+    /// Bytes in snapshots of directories, and in listings for new ones.
+    pub snapshots_bytes: u64,
+    /// Snapshots.
+    pub snapshots: usize,
 }
 
 impl Server {
@@ -89,6 +95,7 @@ impl Server {
         let bell = Bell::new()?;
         let ending = Arc::new(Ending::default());
         let cache = Cache::new(session.limits().sections_bytes_max);
+        let snapshots = Snapshots::new(session.limits().sections_bytes_max);
         let tickets = Arc::new(Tickets::new(path.to_owned(), bell.clone()));
         let owner = rustix::process::geteuid().as_raw();
         let guest = Arc::new(Direct);
@@ -108,6 +115,7 @@ impl Server {
         let host = Arc::new(Host {
             session,
             cache,
+            snapshots: snapshots.clone(),
             tickets,
             queues,
             clients,
@@ -118,7 +126,7 @@ impl Server {
             owner,
         });
         // Before anybody comes in who is to be told.
-        host.session.watch(host.cache.clone());
+        host.session.watch(Arc::new(Watcher { cache: host.cache.clone(), snapshots }));
         let bells = parts.iter().map(|(_, _, rest)| rest.doorbell()).collect();
         let wait = Duration::from_millis(host.session.limits().pins_wait_ms.into());
         let evictor = Evictor::start(cache_too, Around(host.clone(), bell.clone()), wait)?;
@@ -148,7 +156,9 @@ impl Server {
     /// What is in use now.
     pub fn usage(&self) -> Usage {
         let (sections_bytes, sections) = self.host.cache.usage();
-        Usage { sections_bytes, sections, files: self.host.cache.files() }
+        let (snapshots_bytes, snapshots) = self.host.snapshots.usage();
+        let files = self.host.cache.files();
+        Usage { sections_bytes, sections, files, snapshots_bytes, snapshots }
     }
 
     /// Ends it: clients are hung up, what they had open is closed, operations under way are waited for as the
@@ -157,7 +167,9 @@ impl Server {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Threads { evictor, control }) = threads else { return };
         let _ = fs::remove_file(&self.path);
-        let Host { ending, closing, session, .. } = &*self.host;
+        let Host { ending, closing, session, snapshots, .. } = &*self.host;
+        // Nobody hears of changes any more.
+        snapshots.close();
         // First who lets clients in: what they leave is for the queues to close.
         closing.store(true, Ordering::SeqCst);
         self.bell.ring();

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use wharf::op;
 use wharf::testing::Volume;
 use wharf::{
-    Attributes, Cache, Capabilities, Context, Entry, Error, FileSystem, Kind, Listed, Listing, Name,
+    Attributes, Cache, Capabilities, Context, Created, Entry, Error, FileSystem, Kind, Listed, Listing, Name,
     Notifier, Opened, Result, Window,
 };
 use wharf_direct::client;
@@ -31,9 +31,17 @@ pub(crate) struct Files {
     pub(crate) told: Arc<AtomicU64>,
     /// Files are not opened.
     pub(crate) stateless: bool,
+    /// Listings may be kept: whoever changes names is heard of.
+    pub(crate) keeps: bool,
+    /// Nothing is written.
+    pub(crate) read_only: bool,
+    /// Done once, in the middle of a listing.
+    pub(crate) meanwhile: Arc<Mutex<Option<Meanwhile>>>,
     /// A file that nobody may write to.
     pub(crate) kept: Arc<Mutex<String>>,
 }
+
+pub(crate) type Meanwhile = Box<dyn FnOnce(&Context) + Send>;
 
 /// Bytes that a file has at the most.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -67,6 +75,7 @@ impl FileSystem for Files {
 
     fn capabilities(&self) -> Capabilities {
         let can = Capabilities::WRITE | Capabilities::FSYNC | Capabilities::LIST_ENTRIES;
+        let can = if self.read_only { can - Capabilities::WRITE } else { can };
         if self.stateless { can | Capabilities::STATELESS_FILES } else { can }
     }
 
@@ -109,7 +118,25 @@ impl FileSystem for Files {
     }
 
     async fn opendir(&self, _: &Context, node: &Arc<str>, _: op::Open) -> Result<Opened<Arc<str>>> {
-        Ok(Opened::new(node.clone()))
+        Ok(Opened::new(node.clone()).cache(if self.keeps { Cache::Keep } else { Cache::WhileOpen }))
+    }
+
+    async fn create(
+        &self,
+        _: &Context,
+        _: &Arc<str>,
+        op: op::Create<'_>,
+    ) -> Result<Created<Arc<str>, Arc<str>>> {
+        let name = String::from_utf8_lossy(op.new.name.as_bytes()).into_owned();
+        self.bytes.lock().unwrap().entry(name.clone()).or_default();
+        let attributes = self.attributes(&name)?;
+        let file: Arc<str> = name.into();
+        Ok(Created { entry: Entry::new(file.clone(), attributes), opened: Opened::new(file) })
+    }
+
+    async fn unlink(&self, _: &Context, _: &Arc<str>, op: op::Remove<'_>) -> Result<()> {
+        let name = String::from_utf8_lossy(op.name.as_bytes()).into_owned();
+        self.bytes.lock().unwrap().remove(&name).map(drop).ok_or(Error::not_found())
     }
 
     async fn release(&self, _: &Context, _: &Arc<str>, _: op::Release) {
@@ -152,11 +179,14 @@ impl FileSystem for Files {
 
     async fn readdir(
         &self,
-        _: &Context,
+        cx: &Context,
         _: &Arc<str>,
         op: op::List,
         list: &mut Listing<'_, Arc<str>>,
     ) -> Result<()> {
+        if let Some(meanwhile) = self.meanwhile.lock().unwrap().take() {
+            meanwhile(cx);
+        }
         let bytes = self.bytes.lock().unwrap();
         // Names are sorted, so those with one beginning are easily found.
         let prefix = list.pattern().map(|pattern| pattern.prefix().to_vec()).unwrap_or_default();

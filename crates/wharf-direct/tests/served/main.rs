@@ -2,6 +2,7 @@
 
 mod fs;
 mod hostile;
+mod snapshots;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -56,12 +56,13 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
     pub(super) async fn create(
         &self,
         cx: &Context,
+        id: NodeId,
         node: &F::Node,
         op: op::Create<'_>,
         asker: Asker<'_>,
     ) -> Answer {
         let flags = op.flags;
-        let created = self.fs.create(cx, node, op).await?;
+        let created = self.renaming([Some(id), None], self.fs.create(cx, node, op)).await?;
         let created = self.created(cx, flags, created, asker).await?;
         if let (Reply::Created(entry, _), true) = (&created, flags.contains(op::OpenFlags::TRUNCATE)) {
             self.changed(entry.node, ALL, asker).await;

@@ -158,25 +158,36 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
                 let room = window.len();
                 bytes(fs.readlink(cx, &node, window).await?, room)
             }
-            O::Symlink { op } => Ok(Reply::Entry(self.count(fs.symlink(cx, &node, op).await?)?)),
-            O::MakeNode { op } => Ok(Reply::Entry(self.count(fs.mknod(cx, &node, op).await?)?)),
-            O::MakeDirectory { op } => Ok(Reply::Entry(self.count(fs.mkdir(cx, &node, op).await?)?)),
-            O::Unlink { op } => done(fs.unlink(cx, &node, op).await),
-            O::RemoveDirectory { op } => done(fs.rmdir(cx, &node, op).await),
-            O::Rename { new_parent, op } => {
-                let new_parent = self.node(new_parent)?;
-                done(fs.rename(cx, &node, &new_parent, op).await)
+            O::Symlink { op } => {
+                let made = self.renaming([Some(id), None], fs.symlink(cx, &node, op)).await?;
+                Ok(Reply::Entry(self.count(made)?))
+            }
+            O::MakeNode { op } => {
+                let made = self.renaming([Some(id), None], fs.mknod(cx, &node, op)).await?;
+                Ok(Reply::Entry(self.count(made)?))
+            }
+            O::MakeDirectory { op } => {
+                let made = self.renaming([Some(id), None], fs.mkdir(cx, &node, op)).await?;
+                Ok(Reply::Entry(self.count(made)?))
+            }
+            O::Unlink { op } => done(self.renaming([Some(id), None], fs.unlink(cx, &node, op)).await),
+            O::RemoveDirectory { op } => done(self.renaming([Some(id), None], fs.rmdir(cx, &node, op)).await),
+            O::Rename { new_parent: to, op } => {
+                let new_parent = self.node(to)?;
+                let to = Some(to).filter(|to| *to != id);
+                done(self.renaming([Some(id), to], fs.rename(cx, &node, &new_parent, op)).await)
             }
             O::Link { node: linked, op } => {
                 let linked = self.node(linked)?;
-                Ok(Reply::Entry(self.count(fs.link(cx, &linked, &node, op).await?)?))
+                let made = self.renaming([Some(id), None], fs.link(cx, &linked, &node, op)).await?;
+                Ok(Reply::Entry(self.count(made)?))
             }
             O::Open { op } => self.open_file(cx, id, &node, op, asker).await,
             O::OpenDirectory { op } => {
                 let opened = fs.opendir(cx, &node, op).await?;
                 Ok(Reply::Opened(self.opened(id, true, op.flags, opened, asker)))
             }
-            O::Create { op } => Box::pin(self.create(cx, &node, op, asker)).await,
+            O::Create { op } => Box::pin(self.create(cx, id, &node, op, asker)).await,
             O::Tmpfile { op } => Box::pin(self.create_unnamed(cx, &node, op, asker)).await,
             O::Read { handle, op } => {
                 let open = self.open(handle, &node, false)?;

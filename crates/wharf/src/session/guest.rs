@@ -90,7 +90,7 @@ pub trait Serve: Send + Sync + 'static {
     fn tickets(&self, tickets: Arc<dyn Tickets>);
 }
 
-/// Is told of every change of contents, whoever made it: after it was made, before anybody is told so.
+/// Is told of every change of contents and of names, whoever made it: after it was made, before anybody is told so.
 pub trait Watch: fmt::Debug + Send + Sync {
     /// Bytes of a file changed, and perhaps its size.
     fn changed(&self, inode: u64, range: Range<u64>);
@@ -98,6 +98,13 @@ pub trait Watch: fmt::Debug + Send + Sync {
     /// Somebody has the file open for writing by way of the first transport, where bytes can be stored that nobody hears
     /// of at once; told before he can. Or nobody has any more, and all that was stored has been written.
     fn written(&self, inode: u64, by_somebody: bool);
+
+    /// Names of a directory begin to change, or the operation that changes them has ended; told before it is answered, and
+    /// whatever came of it.
+    fn names(&self, directory: u64, begins: bool);
+
+    /// The file system sends a notice: something has changed of which nobody heard.
+    fn noticed(&self, notice: &Notice);
 }
 
 /// A file that somebody has open in the first transport, opened once more for a guest.
@@ -247,6 +254,20 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
         }
     }
 
+    /// Makes a change of names in one directory or two, of which whoever watches is told.
+    pub(super) async fn renaming<T>(
+        &self,
+        directories: [Option<NodeId>; 2],
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if !self.notifier.is_watched() {
+            return change.await;
+        }
+        // Also when the author's code panics or is given up.
+        let _renaming = Renaming::begin(self, directories);
+        change.await
+    }
+
     /// Answers the ioctl that asks for a ticket: opens the file once more, as it is open, for whoever will
     /// present it.
     pub(super) async fn ticket(
@@ -316,6 +337,38 @@ impl<F: FileSystem, P: Protocol> Session<F, P> {
             () => 0o004,
         };
         if uid == 0 || attributes.permissions & needed != 0 { Ok(()) } else { Err(refused()) }
+    }
+}
+
+/// Names of these directories change until it is dropped.
+struct Renaming<'a, F: FileSystem, P: Protocol> {
+    session: &'a Session<F, P>,
+    directories: [Option<(NodeId, Option<u64>)>; 2],
+}
+
+impl<'a, F: FileSystem, P: Protocol> Renaming<'a, F, P> {
+    fn begin(session: &'a Session<F, P>, nodes: [Option<NodeId>; 2]) -> Renaming<'a, F, P> {
+        let directories = nodes.map(|node| node.map(|node| (node, session.nodes.inode(node))));
+        for inode in directories.iter().flatten().filter_map(|(_, inode)| *inode) {
+            session.notifier.names(inode, true);
+        }
+        Renaming { session, directories }
+    }
+}
+
+impl<F: FileSystem, P: Protocol> Drop for Renaming<'_, F, P> {
+    fn drop(&mut self) {
+        let Session { notifier, nodes, .. } = self.session;
+        for (node, told) in self.directories.into_iter().flatten() {
+            // The root's number may have become known meanwhile: then somebody may have listed it.
+            let late = if told.is_none() { nodes.inode(node) } else { None };
+            if let Some(inode) = late {
+                notifier.names(inode, true);
+            }
+            if let Some(inode) = told.or(late) {
+                notifier.names(inode, false);
+            }
+        }
     }
 }
 

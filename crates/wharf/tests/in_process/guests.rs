@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use wharf::notice::Notice;
 use wharf::op::{self, OpenFlags};
 use wharf::session::{
     Arrival, Completion, Doorbell, EntryForm, Guest, Line, ListForm, Operation, Pass, Queue, Reply, Request,
@@ -172,6 +173,10 @@ impl Watch for Notes {
         let how = if by_somebody { "is written" } else { "is quiet" };
         self.0.lock().unwrap().push(format!("{inode} {how}"));
     }
+
+    fn names(&self, _: u64, _: bool) {}
+
+    fn noticed(&self, _: &Notice) {}
 }
 
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ mod every;
 mod guests;
 mod history;
 mod lookups;
+mod names;
 mod path;
 mod path_echo;
 mod paths;

@@ -14,7 +14,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use wharf::session::Watch;
 use wharf_mem::BLOCK_BYTES;
 
 pub(super) use evict::{Evictor, Surroundings};
@@ -155,14 +154,16 @@ impl Cache {
     }
 }
 
-impl Watch for Cache {
-    fn changed(&self, inode: u64, range: Range<u64>) {
+impl Cache {
+    /// Bytes of a file changed.
+    pub(super) fn changed(&self, inode: u64, range: Range<u64>) {
         if let Some(file) = self.find(inode) {
             file.changed(range);
         }
     }
 
-    fn written(&self, inode: u64, by_somebody: bool) {
+    /// Somebody can write to a file unheard now, or nobody any more.
+    pub(super) fn written(&self, inode: u64, by_somebody: bool) {
         if let Some(file) = self.find(inode) {
             file.written(by_somebody);
         }

@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use wharf::session::Watch as _;
 use wharf_mem::BLOCK_BYTES;
 
 use super::evict::Surroundings;

@@ -65,6 +65,10 @@ impl Server {
                 self.answer(number, slot, Answer::Done(count));
                 return Ok(());
             }
+            Ask::Snapshot { handle } => {
+                let open = self.open(at, handle)?;
+                return self.snapshot(at, slot, open);
+            }
             Ask::Lookup { node: parent, .. } => Task::Lookup { node: self.node(at, parent)? },
             Ask::Attributes { node: raw } => Task::Attributes { node: self.node(at, raw)?, handle: None },
             Ask::Open { node: raw, writes } => Task::Open { node: self.node(at, raw)?, writes },
@@ -187,7 +191,7 @@ impl Server {
     }
 
     /// Begins an operation of the host's own, with memory of its own.
-    fn start_inside(&mut self, flight: Flight, task: Task) {
+    pub(super) fn start_inside(&mut self, flight: Flight, task: Task) {
         let payload = self.spare.pop().map_or_else(|| Payload::anonymous(SLOT_BYTES), Ok);
         match payload {
             Ok(payload) => self.start(flight, task, Caller::KERNEL, &[], None, payload),

@@ -62,6 +62,7 @@ impl Server {
                     self.tell(waiter, mail);
                 }
             }
+            Flight::List(listing) => self.listed(listing, result, payload.as_mut()),
             Flight::Close { node } => {
                 if let Some(node) = node {
                     self.host.session.forget(node, 1);
@@ -72,7 +73,7 @@ impl Server {
     }
 
     /// At once if it is this queue's, else by mail.
-    fn tell(&mut self, waiter: Waiter, mail: Mail) {
+    pub(super) fn tell(&mut self, waiter: Waiter, mail: Mail) {
         if waiter.queue != self.number {
             self.host.queues[waiter.queue].send(mail);
             return;
@@ -80,7 +81,7 @@ impl Server {
         match mail {
             Mail::Answer(waiter, answer) => self.answer(waiter.client, waiter.slot, answer),
             Mail::Again(waiter) => self.again(waiter),
-            Mail::Join(_) | Mail::Leave(_) | Mail::Release(_) => {}
+            Mail::Join(_) | Mail::Leave(_) | Mail::List(_) | Mail::Release(_) => {}
         }
     }
 
@@ -101,6 +102,10 @@ impl Server {
                 self.opened(at, ask, HandleId(0), true)
             }
             (Err(errno), _) => Answer::Failed(errno.get()),
+            // Of a directory it is the listing that is kept, and only by who hears of all changes.
+            (Ok(Reply::Opened(OpenReply { handle, cache, directory: true, .. })), _) => {
+                self.opened(at, ask, handle, cache == Cache::Keep)
+            }
             (Ok(Reply::Opened(OpenReply { handle, cache, stream, .. })), _) => {
                 self.opened(at, ask, handle, cache != Cache::Direct && !stream)
             }

@@ -8,6 +8,7 @@
 
 mod begin;
 mod land;
+mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,8 @@ use super::cache::{Began, File, Waiter};
 use super::host::{Client, Host, Mail};
 use super::rest::Rest;
 
+pub(super) use snapshot::Listing;
+
 /// A client, as this queue knows it.
 struct Seat {
     client: Arc<Client>,
@@ -40,6 +43,8 @@ enum Flight {
     Measure { file: Arc<File>, began: Began },
     /// A block of a file, for its section.
     Fill { file: Arc<File>, began: Began, fill: Option<Fill> },
+    /// A part of a directory, for its snapshot.
+    List(Box<Listing>),
     /// Something is closed, and its node given back if it was held.
     Close { node: Option<NodeId> },
 }
@@ -123,6 +128,7 @@ impl Server {
                 Mail::Leave(number) => self.leave(number),
                 Mail::Answer(waiter, answer) => self.answer(waiter.client, waiter.slot, answer),
                 Mail::Again(waiter) => self.again(waiter),
+                Mail::List(listing) => self.list_on(listing),
                 Mail::Release(open) => open.into_iter().for_each(|open| self.close(&open)),
             }
         }

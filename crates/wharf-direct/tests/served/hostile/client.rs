@@ -41,16 +41,17 @@ fn attack(path: &Path, random: &mut Random, nodes: &[u64]) {
             2 => _ = pins.copy_in(random.below(PINS_BYTES), &random.bytes(100)),
             3 => {
                 // Nobody listens to the answer.
-                let message = match random.below(4) {
+                let message = match random.below(6) {
                     0 => Message::Redeem([7; 16]),
                     1 => Message::Hello,
+                    2 | 3 => Message::Snapshot { handle: handle(random) },
                     _ => Message::Section { handle: handle(random) },
                 };
                 send(&socket, &message.encode(), &[]);
             }
             _ => {
                 let slot = random.below(64);
-                let code = (1 + random.below(15)) | (random.below(2) << 16);
+                let code = (1 + random.below(16)) | (random.below(2) << 16);
                 let object = match random.below(8) {
                     0 => random.word(),
                     1..4 => nodes[random.below(nodes.len() as u64) as usize],
@@ -81,6 +82,7 @@ fn handle(random: &mut Random) -> u64 {
 fn a_hostile_client_harms_itself() {
     let bytes = crate::pattern(300_000);
     let files = Files::with(&[("file", bytes.clone()), ("other", crate::pattern(100))]);
+    let files = Files { keeps: true, ..files };
     // What they write is theirs to write, where they find it.
     files.keep("file");
     let served = Served::new(&files);

@@ -11,7 +11,7 @@ use rustix::net::{SocketAddrUnix, SocketFlags, accept_with, bind, listen};
 use wharf_direct::client::{Piece, Volume};
 
 use wharf_direct::layout::{Listed, Message, Opened, Welcome};
-use wharf_mem::{Access, Arena, Channels, HostChannel, Inbox, PinTable, Section, Shared};
+use wharf_mem::{Access, Arena, Channels, HostChannel, Inbox, PinTable, Section, Shared, Snapshot};
 
 use super::{Random, connected, receive, send, socket, time};
 
@@ -122,6 +122,9 @@ fn betray(trap: &Trap, random: &mut Random, over: &AtomicBool) {
     let section = Section::create(300_000, 300_000).unwrap();
     let out = section.hand_out().unwrap();
     let map = scribble(&out.residency);
+    let line = [&Listed::head(1, 1, 4, 1, false)[..], b"a\0\0\0\0\0\0\0"].concat();
+    let snapshot = Snapshot::create(&line.repeat(10_000)).unwrap();
+    let lines = scribble(&snapshot.hand_out().unwrap());
     let until = Instant::now() + Duration::from_millis(30);
     while Instant::now() < until {
         victim.answer(random);
@@ -140,11 +143,16 @@ fn betray(trap: &Trap, random: &mut Random, over: &AtomicBool) {
         if !victim.says_something() {
             continue;
         }
-        if receive(&victim.socket).is_none() {
-            return;
-        }
+        lines.copy_in(random.below(lines.len_bytes()), &random.bytes(100));
+        lines.copy_in(0, &u64::from(random.below(8) > 0).to_ne_bytes());
+        let Some((asked, _)) = receive(&victim.socket) else { return };
         let pair = || vec![out.bytes.try_clone().unwrap(), out.residency.try_clone().unwrap()];
-        let (message, files) = match random.below(6) {
+        let names = || vec![snapshot.hand_out().unwrap()];
+        let honest =
+            Message::SnapshotIs { memory_bytes: snapshot.memory_bytes(), whole: random.below(2) == 0 };
+        let (message, files) = match random.below(7) {
+            1.. if matches!(asked, Message::Snapshot { .. }) => (honest, names()),
+            6 => (Message::SnapshotIs { memory_bytes: random.word(), whole: false }, names()),
             0 => (Message::NoSection, Vec::new()),
             1 => (Message::SectionIs { bytes_max: random.word(), number: 1 }, pair()),
             2 => (Message::Opened(Opened { handle: 1, writes: true, section: true }), pair()),
@@ -161,6 +169,12 @@ fn betray(trap: &Trap, random: &mut Random, over: &AtomicBool) {
 /// Everything that a client can do, whatever comes of it.
 fn use_up(volume: &Volume, bytes: &mut [u8]) {
     let _ = volume.list(&volume.root(), b"*");
+    for _ in 0..3 {
+        if let Ok(Some(snapshot)) = volume.snapshot(&volume.root()) {
+            // While it is written to; what is not whole ends it.
+            let _ = (snapshot.entries().count(), snapshot.is_current(), snapshot.is_whole());
+        }
+    }
     let _ = volume.walk("a/b".as_ref());
     let Ok((node, _)) = volume.lookup(&volume.root(), b"a") else { return };
     let _ = (volume.read_link(&node), volume.attributes(&node));
@@ -258,4 +272,41 @@ fn a_host_that_says_nothing_is_given_up() {
     });
     let took = began.elapsed();
     assert!(took < Duration::from_secs(60), "{took:?}");
+}
+
+#[test]
+fn a_snapshot_of_a_host_that_was_killed_is_over() {
+    let trap = Trap::new(8);
+    let line = [&Listed::head(1, 1, 4, 1, false)[..], b"a\0\0\0\0\0\0\0"].concat();
+    let names = Snapshot::create(&line.repeat(10)).unwrap();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let volume = Volume::connect(&trap.path).unwrap();
+            volume.snapshot(&volume.root()).unwrap().expect("it is given")
+        });
+        let socket = accept_with(&trap.listener, SocketFlags::CLOEXEC).unwrap();
+        assert!(matches!(receive(&socket), Some((Message::Hello, _))));
+        let mut victim = Victim::new(socket, 1);
+        let welcome = Message::Welcome(Welcome { channels: 1, volume: 1, whole: true }).encode();
+        send(&victim.socket, &welcome, &victim.files);
+        while !client.is_finished() {
+            let host = &mut victim.hosts[0];
+            let bits = host.take().unwrap();
+            for request in host.requests(bits).collect::<Vec<_>>() {
+                host.answer(request.taken, [0, 1, 0, 0, 0, 0, 0]);
+            }
+            host.ring();
+            if victim.says_something() {
+                assert!(matches!(receive(&victim.socket), Some((Message::Snapshot { handle: 1 }, _))));
+                let message = Message::SnapshotIs { memory_bytes: names.memory_bytes(), whole: false };
+                send(&victim.socket, &message.encode(), &[names.hand_out().unwrap()]);
+            }
+        }
+        let snapshot = client.join().unwrap();
+        assert!(snapshot.is_current() && snapshot.entries().count() == 10);
+        // As of one that was killed: its memory says what it has said.
+        drop(victim);
+        crate::until("it is over", || !snapshot.is_current());
+        assert!(snapshot.entries().all(|line| line.is_err()));
+    });
 }
