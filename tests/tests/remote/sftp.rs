@@ -159,6 +159,22 @@ fn a_host_or_a_key_that_is_not_the_right_one_is_refused_with_a_way_out() {
 }
 
 #[test]
+fn a_server_that_refuses_us_is_not_asked_over_and_over() {
+    let service = Service::start();
+    let mut volume = service.volume(&[]);
+    assert!(volume.list("").unwrap().is_empty());
+    service.sshd.refuse();
+    service.sshd.kill();
+    let before = service.sshd.served();
+    for number in 0..50 {
+        assert_eq!(volume.stat(&number.to_string()), Err(Errno::EACCES));
+    }
+    let knocked = service.sshd.served() - before;
+    assert!((1..10).contains(&knocked), "{knocked} times");
+    volume.unmount();
+}
+
+#[test]
 fn an_sftp_file_that_changes_while_it_is_read_is_stale_and_never_a_mixture() {
     let service = Service::start();
     let file = service.data.path().join("file");

@@ -29,8 +29,8 @@ use wire::{Attributes, Reply, Request, Status};
 pub(super) use ssh::Target;
 
 /// Parts of a listing that are asked for at once: few at first, for most directories are short.
-const PARTS_FIRST: usize = 2;
-const PARTS_MAX: usize = 32;
+const PARTS_FIRST: usize = 4;
+const PARTS_MAX: usize = 64;
 
 /// An SFTP server.
 pub(super) struct Sftp {
@@ -120,7 +120,7 @@ impl Sftp {
                     other => return Err(unlike(DOING, other)),
                 }
             }
-            parts = (parts * 2).min(PARTS_MAX);
+            parts = (parts * 4).min(PARTS_MAX);
         }
         drop(directory);
         for links in links.chunks(PARTS_MAX) {

@@ -2,10 +2,13 @@
 //!
 //! One connection carries as much within a round trip as its window holds, and that is 2 MiB with OpenSSH.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex as AsyncMutex;
+use wharf::Error;
+use wharf::error::Kind as Why;
 
 use super::super::Result;
 use super::super::engine::within;
@@ -15,6 +18,8 @@ use super::ssh::Target;
 
 /// Connections to one server.
 const SESSIONS_MAX: usize = 4;
+/// A server that refused us is not asked again so soon: many lock out who keeps knocking.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// With so many users of a connection another one is opened.
 const USERS_MANY: usize = 4;
 
@@ -31,6 +36,8 @@ pub(super) struct Pool {
 struct State {
     /// The server takes no more than it has.
     full: bool,
+    /// It lets us in no more: since when, and why.
+    refused: Option<(Instant, Why, String)>,
 }
 
 impl Pool {
@@ -44,11 +51,24 @@ impl Pool {
             return Ok(session);
         }
         // All wait for one, and if that fails the next one tries.
-        let _opening = self.opening.lock().await;
-        match self.least_used() {
-            Some(session) => Ok(session),
-            None => self.open().await,
+        let mut opening = self.opening.lock().await;
+        if let Some(session) = self.least_used() {
+            return Ok(session);
         }
+        if let Some((since, kind, why)) = &opening.refused
+            && since.elapsed() < REFUSED_FOR
+        {
+            return Err(Failure::of(Error::new(*kind).doing("connecting").because(why.clone())));
+        }
+        let opened = self.open().await;
+        opening.refused = match &opened {
+            Err(Failure { error, again: false }) if error.kind() == Why::PermissionDenied => {
+                let why = error.source().map(ToString::to_string).unwrap_or_default();
+                Some((Instant::now(), error.kind(), why))
+            }
+            _ => None,
+        };
+        opened
     }
 
     async fn open(&self) -> Result<Arc<Session>, Failure> {

@@ -70,6 +70,8 @@ impl Session {
             Some((hello, buffer))
         };
         let Some((hello, buffer)) = greeted.await else {
+            // Nobody else keeps the pipe open then.
+            drop(ssh);
             let complaints = tokio::time::timeout(LAST_WORDS, complaints).await;
             let complaints = complaints.ok().and_then(Result::ok).unwrap_or_default();
             return Err(target.explain(DOING, &complaints));

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -37,7 +38,10 @@ pub(super) struct Ssh(Option<Child>);
 impl Drop for Ssh {
     fn drop(&mut self) {
         let Some(mut child) = self.0.take() else { return };
-        let _ = child.kill();
+        // With what it has started for itself, to reach the host by. Its number is its own until it was waited for.
+        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         // It ends at once, but for what cannot be killed; nobody here waits for that.
         let _ = std::thread::Builder::new().name("wharf-ssh-end".into()).spawn(move || child.wait());
     }
