@@ -7,7 +7,7 @@ use wharf::op::{OpenFlags, RenameHow};
 use wharf::testing::Volume;
 use wharf_drivers::remote::Remote;
 
-use crate::server::{Fault, Server};
+use crate::server::{Fault, Server, To};
 use crate::{noise, volume};
 
 fn dav(server: &Server, spool: &tempfile::TempDir, options: &[(&str, &str)]) -> Volume<Remote> {
@@ -200,4 +200,28 @@ fn what_is_fetched_ahead_while_it_is_rewritten_is_not_what_is_read() {
         assert_eq!(volume.read(&name(number)).unwrap(), format!("new {number:02}").as_bytes());
     }
     volume.unmount();
+}
+
+#[test]
+fn a_service_that_falls_silent_holds_up_the_next_mount_for_one_deadline_however_much_is_left() {
+    let (server, spool) = (Server::start(), place());
+    let mut volume = dav(&server, &spool, &[("deadline", "2s")]);
+    server.fault_to(To::Method("PUT"), Fault::Reset, usize::MAX);
+    for number in 0..6 {
+        assert!(volume.write(&format!("file{number}"), b"words").is_err());
+    }
+    volume.unmount();
+    server.behave();
+    server.fault_to(To::Method("PUT"), Fault::Silence, usize::MAX);
+    let (begun, asked) = (Instant::now(), server.requests("PUT"));
+    let mut volume = dav(&server, &spool, &[("deadline", "2s")]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(server.requests("PUT"), asked + 1);
+    assert_eq!(volume.list("").unwrap(), [""; 0]);
+    volume.unmount();
+    server.behave();
+    dav(&server, &spool, &[]).unmount();
+    for number in 0..6 {
+        assert_eq!(**server.get(&format!("file{number}")).unwrap(), *b"words");
+    }
 }

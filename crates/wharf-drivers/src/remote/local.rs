@@ -209,15 +209,22 @@ impl Knowledge {
 }
 
 /// Brings to the service what earlier mounts could not. What it still does not take stays where it is, and
-/// what was changed elsewhere meanwhile is left to people.
+/// what was changed elsewhere meanwhile is left to people. A service that does not answer in time is not asked for
+/// the others: the mount is waited for.
 pub(super) async fn retry(store: &Store, directory: &std::path::Path) {
+    let mut answers = true;
     for leftover in leftovers(directory) {
         let kept = leftover.data.display().to_string();
+        if !answers {
+            log::error!("{}: the service takes nothing; it is still kept in {kept}", leftover.path);
+            continue;
+        }
         let now = match store.stat(&leftover.path).await {
             Ok(meta) => Some(meta.version),
             Err(error) if error.kind() == Why::NotFound => None,
             Err(error) => {
                 log::error!("{}: {error}; it is still kept in {kept}", leftover.path);
+                answers = error.kind() != Why::TimedOut;
                 continue;
             }
         };
@@ -244,7 +251,10 @@ pub(super) async fn retry(store: &Store, directory: &std::path::Path) {
                 log::warn!("{}: what an earlier mount could not upload is uploaded now", leftover.path);
                 leftover.remove();
             }
-            Err(error) => log::error!("{}: {error}; it is still kept in {kept}", leftover.path),
+            Err(error) => {
+                log::error!("{}: {error}; it is still kept in {kept}", leftover.path);
+                answers = error.kind() != Why::TimedOut;
+            }
         }
     }
 }
