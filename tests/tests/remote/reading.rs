@@ -176,3 +176,60 @@ fn who_gives_up_is_let_go_at_once() {
     volume.close(open).unwrap();
     volume.unmount();
 }
+
+#[test]
+fn names_that_are_looked_at_in_order_are_asked_for_ahead_and_not_without_end() {
+    let server = Server::start();
+    let name = |number: usize| format!("many/{number:03}");
+    for number in 0..400 {
+        server.put(&name(number), &noise(number, 11));
+    }
+    // Connections for 16 names to be ahead.
+    let options = [("lifetime", "60s"), ("connections", "4")];
+    let mut ordered = volume(&server.url(), &options);
+    assert_eq!(ordered.list("many").unwrap().len(), 400);
+    let before = server.requests("HEAD");
+    for number in 0..20 {
+        assert_eq!(ordered.stat(&name(number)).unwrap().size, number as u64);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.requests("HEAD") < before + 20 + 16 {
+        assert!(Instant::now() < deadline, "{} were asked for", server.requests("HEAD") - before);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Who stops there has no more asked for him.
+    assert_eq!(ordered.stat(&name(10)).unwrap().size, 10);
+    assert_eq!(server.requests("HEAD"), before + 20 + 16);
+    for number in 20..400 {
+        assert_eq!(ordered.stat(&name(number)).unwrap().size, number as u64);
+    }
+    assert_eq!(server.requests("HEAD"), before + 400, "each is asked for once");
+    ordered.unmount();
+
+    // Here and there nothing can be foreseen.
+    let mut scattered = volume(&server.url(), &options);
+    assert_eq!(scattered.list("many").unwrap().len(), 400);
+    let before = server.requests("HEAD");
+    for step in 1..=20 {
+        let number = step * 177 % 400;
+        assert_eq!(scattered.stat(&name(number)).unwrap().size, number as u64);
+    }
+    assert_eq!(server.requests("HEAD"), before + 20);
+    scattered.unmount();
+
+    // What is believed for no time is asked for by who wants it, and so is what could not be asked for.
+    let mut doubting = volume(&server.url(), &[("lifetime", "0")]);
+    assert_eq!(doubting.list("many").unwrap().len(), 400);
+    for number in 0..10 {
+        server.put(&name(number), b"other");
+        assert_eq!(doubting.stat(&name(number)).unwrap().size, 5);
+    }
+    doubting.unmount();
+    let mut outdated = volume(&server.url(), &options);
+    assert_eq!(outdated.list("many").unwrap().len(), 400);
+    server.remove(&name(30));
+    for number in 0..60 {
+        assert_eq!(outdated.stat(&name(number)).is_ok(), number != 30, "{number}");
+    }
+    outdated.unmount();
+}

@@ -78,7 +78,7 @@ impl Knowledge {
             return Ok(node);
         }
         let inode = match self.listing_for_lookup(cx, parent) {
-            None => self.tree.new_inode(),
+            None => self.number(parent, name),
             Some(listing) => {
                 let found = cx.unless_cancelled(async { listing.find(name).await }).await?;
                 let item = found.ok_or_else(Error::not_found)?;
@@ -88,10 +88,14 @@ impl Knowledge {
                 item.inode
             }
         };
-        // From before the question: an own change that ends meanwhile is newer than the answer.
-        let asked = Instant::now();
-        let meta = self.stat(cx, &path).await?;
+        let (meta, asked) = self.foreseen(cx, parent, name, &path).await?;
         Ok(self.learn(&path, inode, meta, asked))
+    }
+
+    /// The number of what has a name: that which a listing has told, however old it is, or else a new one.
+    fn number(&self, parent: &Arc<Node>, name: &str) -> u64 {
+        let listing = parent.lock().listing.clone();
+        listing.and_then(|listing| listing.number(name)).unwrap_or_else(|| self.tree.new_inode())
     }
 
     /// The listing that answers for names: one that is there, or one that is worth to be asked for.
@@ -125,7 +129,7 @@ impl Knowledge {
     }
 
     /// Asks the service what is at a path.
-    async fn stat(&self, cx: &Context, path: &str) -> Result<Meta> {
+    pub(super) async fn stat(&self, cx: &Context, path: &str) -> Result<Meta> {
         let (store, path) = (self.supply.store.clone(), path.to_owned());
         self.supply.engine.ask(cx, async move { store.stat(&path).await }).await
     }

@@ -114,6 +114,12 @@ impl Listing {
         self.lock().places.get(name).copied()
     }
 
+    /// The number of what has a name, if that is here.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        let names = self.lock();
+        names.items[*names.places.get(name)?].as_ref().map(|item| item.inode)
+    }
+
     /// Waits until there is an entry at or behind `place`, or the end.
     pub(super) async fn reach(&self, place: usize) -> Result<()> {
         self.wait(|names| {

@@ -28,6 +28,7 @@ mod engine;
 mod failure;
 mod fs;
 mod ftp;
+mod guesses;
 mod knowledge;
 mod lately;
 mod listing;

@@ -29,8 +29,9 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Notes that the file at a place was opened; returns how many places from where on to fetch.
-    fn opened(&mut self, place: usize) -> Option<(usize, usize)> {
+    /// Notes that the file at a place was opened; returns from where on to fetch how many places, to be `ahead_max`
+    /// ahead at most.
+    pub(super) fn opened(&mut self, place: usize, ahead_max: usize) -> Option<(usize, usize)> {
         let near = place.abs_diff(self.last) <= DISORDER;
         if !near {
             *self = Neighbours { last: place, streak: 0, fetched: place };
@@ -42,7 +43,7 @@ impl Neighbours {
             return None;
         }
         // Twice as far as they have come, so that little is fetched for one who stops soon.
-        let ahead = (self.streak as usize * 2).min(AHEAD_MAX);
+        let ahead = (self.streak as usize * 2).min(ahead_max);
         let from = self.fetched.max(self.last + 1);
         let to = self.last + 1 + ahead;
         (to > from).then(|| {
@@ -68,7 +69,7 @@ impl Knowledge {
             let mut state = parent.lock();
             let Some(listing) = state.listing.clone() else { return };
             let Some(place) = listing.place(name) else { return };
-            let Some(places) = state.neighbours.opened(place) else { return };
+            let Some(places) = state.neighbours.opened(place, AHEAD_MAX) else { return };
             (listing, places)
         };
         for item in small(&listing, places) {
@@ -107,7 +108,7 @@ mod tests {
         let mut neighbours = Neighbours::default();
         let mut until = 0;
         for place in 0..1000 {
-            if let Some((from, count)) = neighbours.opened(place) {
+            if let Some((from, count)) = neighbours.opened(place, AHEAD_MAX) {
                 assert!(from >= until && from == until.max(place + 1), "{from} after {until}");
                 until = from + count;
             }
@@ -119,6 +120,6 @@ mod tests {
     #[test]
     fn who_opens_here_and_there_fetches_nothing() {
         let mut neighbours = Neighbours::default();
-        assert!((0..100).all(|step| neighbours.opened(step * 977 % 10_000 + 100).is_none()));
+        assert!((0..100).all(|step| neighbours.opened(step * 977 % 10_000 + 100, AHEAD_MAX).is_none()));
     }
 }

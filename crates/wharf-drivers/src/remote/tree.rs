@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use wharf::{Kind, Time};
 
 use super::content::Content;
+use super::guesses::Guesses;
 use super::listing::Listing;
 use super::meta::{Meta, Version};
 use super::neighbours::Neighbours;
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) listing: Option<Arc<Listing>>,
     /// Of a directory: small files that are opened one after the other.
     pub(super) neighbours: Neighbours,
+    /// Of a directory: what is asked for ahead of those who look at its names.
+    pub(super) guesses: Guesses,
     /// Of a directory: names that were asked for one by one.
     pub(super) lookups: u32,
     /// Of a file that is being changed: its local copy, which is what everybody sees.
@@ -161,6 +164,7 @@ impl Tree {
             listing: None,
             lookups: 0,
             neighbours: Neighbours::default(),
+            guesses: Guesses::default(),
             local: None,
             set: Set::default(),
             gone: false,
