@@ -30,6 +30,7 @@ mod copy;
 mod futex;
 #[cfg(not(loom))]
 mod home;
+mod large;
 mod mapping;
 mod opaque;
 mod payload;

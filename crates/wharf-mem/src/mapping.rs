@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use crate::large;
 use crate::system::{madvise, mmap, mmap_anonymous, munmap};
 
 /// What a mapping allows this process to do.
@@ -52,7 +53,8 @@ impl Mapping {
     }
 
     /// Maps the first `len` bytes (rounded up to a page; zero is taken as one page) of a file, shared with
-    /// everybody else who maps it.
+    /// everybody else who maps it. From two blocks of a section on, a block begins where a large page of its size may: the
+    /// kernel maps it whole, and has it in one such page where it is told to.
     ///
     /// Bytes beyond the end of the file are mapped but not there: touching them ends the process. Who uses
     /// the mapping knows the file's length, and that it cannot shrink.
@@ -66,10 +68,40 @@ impl Mapping {
             Access::Read => ProtFlags::READ,
             Access::Write => ProtFlags::READ | ProtFlags::WRITE,
         };
+        // Under Miri nothing is put in another's place.
+        if cfg!(miri) || len < large::PLACE_BYTES {
+            // SAFETY: no address is asked for, so no mapping of anybody else is replaced.
+            let start = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
+            let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+            return Ok(Mapping { start, len, access });
+        }
+        let mut mapping = Mapping::reserved(len)?;
+        let start = mapping.start.as_ptr().cast();
+        // SAFETY: what is replaced is address space that was reserved for this, and nobody else has seen.
+        unsafe { mmap(start, len, protection, MapFlags::SHARED | MapFlags::FIXED, file, 0) }?;
+        mapping.access = access;
+        Ok(mapping)
+    }
+
+    /// Address space for `len` bytes, a multiple of the page size, that begins where a large page of a block may.
+    fn reserved(len: usize) -> io::Result<Mapping> {
+        let whole = len.checked_add(large::PLACE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: no address is asked for, so no mapping of anybody else is replaced.
-        let start = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Mapping { start, len, access })
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), whole, ProtFlags::empty(), flags) }?;
+        let before = large::place_after(start.addr());
+        // SAFETY: it is less than what was mapped beyond `len`.
+        let aligned = unsafe { start.cast::<u8>().add(before) };
+        // SAFETY: `before` and `len` together are no more than was mapped.
+        let end = unsafe { aligned.add(len) };
+        for (surplus, bytes) in [(start, before), (end.cast(), large::PLACE_BYTES - before)] {
+            if bytes > 0 {
+                // SAFETY: a part of what was just mapped, before or behind what is kept.
+                unsafe { munmap(surplus, bytes) }?;
+            }
+        }
+        let start = NonNull::new(aligned).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Mapping { start, len, access: Access::Read })
     }
 
     /// Leaves the mapping out of processes that this one forks.
@@ -99,6 +131,20 @@ impl Mapping {
     pub fn prefer_large_pages(&self) -> io::Result<()> {
         // SAFETY: the range is ours, and its bytes stay what they are.
         Ok(unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxHugepage) }?)
+    }
+
+    /// Takes memory for a range of pages, so that writing to it cannot fail. Bytes that are there stay.
+    ///
+    /// # Errors
+    /// When there is no memory, or the kernel (before Linux 5.14) cannot do this; or if the range is not of the mapping.
+    pub(crate) fn occupy(&self, offset: usize, len: usize) -> io::Result<()> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: the range is within the mapping.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: the range is ours; pages come to be there, and no byte of them changes.
+        Ok(unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxPopulateWrite) }?)
     }
 
     /// The first byte. Valid for [`len`](Self::len) bytes as long as the mapping lives.

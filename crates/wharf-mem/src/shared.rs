@@ -116,6 +116,21 @@ impl Shared {
         Ok(fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, len_bytes)?)
     }
 
+    /// The same, by way of the mapping: a large page for each block, if the system gives those and the mapping
+    /// [prefers](Mapping::prefer_large_pages) them; else it takes longer than [`allocate`](Self::allocate).
+    ///
+    /// # Errors
+    /// When there is no memory, or the range lies beyond the end.
+    pub(crate) fn occupy(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        if len_bytes == 0 {
+            return Ok(());
+        }
+        if offset.checked_add(len_bytes).is_none_or(|end| end > self.len_bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.mapping.occupy(whole(offset)?, whole(len_bytes)?)
+    }
+
     /// Gives the memory of a range back. It reads as zeros from then on, through every mapping.
     ///
     /// # Errors
@@ -187,5 +202,20 @@ mod tests {
         shared.punch(65536, 4096).unwrap();
         assert_eq!(shared.allocated_bytes().unwrap(), 65536 - 4096);
         assert!(shared.allocate(1 << 20, 4096).is_err(), "beyond the end");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there are neither pages nor places for them")]
+    fn memory_is_taken_by_way_of_the_mapping_and_what_is_there_stays() {
+        let shared = Shared::create("test", 1 << 20).unwrap();
+        assert_eq!(crate::large::place_after(shared.mapping().start().addr().get()), 0);
+        shared.copy_in(131_072, b"there");
+        shared.occupy(131_072, 65_536).unwrap();
+        assert_eq!(shared.allocated_bytes().unwrap(), 65_536);
+        let mut there = [0; 5];
+        shared.copy_out(131_072, &mut there);
+        assert_eq!(&there, b"there");
+        assert!(shared.occupy((1 << 20) - 4096, 8192).is_err(), "beyond the end");
+        assert!(shared.occupy(u64::MAX, 1).is_err());
     }
 }

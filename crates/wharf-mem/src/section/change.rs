@@ -107,10 +107,10 @@ impl Section {
             going.into_iter().partition(|(block, pages)| may_be_pinned(block, *pages) && is_pinned(*block));
         kept.iter().for_each(|(block, pages)| self.residency.end_change(*block, *pages));
         for run in runs(gone.iter().map(|(block, _)| *block)) {
-            let start = run.start * BLOCK_BYTES;
-            let end = (run.end * BLOCK_BYTES).min(self.len_bytes_max());
+            // Whole blocks, so that a large page goes whole: the file's last block may reach beyond the memory.
+            let (start, bytes) = (run.start * BLOCK_BYTES, (run.end - run.start) * BLOCK_BYTES);
             // What cannot be given back is not valid all the same, and goes the next time.
-            let punched = self.bytes.punch(start, end.saturating_sub(start));
+            let punched = self.bytes.punch(start, bytes);
             debug_assert!(punched.is_ok(), "giving memory of a section back: {punched:?}");
         }
         for (block, pages) in gone {

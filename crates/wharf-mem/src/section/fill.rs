@@ -116,10 +116,10 @@ impl Fill {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         let Range { start, end } = self.range;
-        let bytes = &self.claim.section.bytes;
-        bytes.allocate(start, end - start)?;
+        let section = &self.claim.section;
+        section.occupy(start..end)?;
         let span = start as usize..end.next_multiple_of(PAGE_BYTES) as usize;
-        Ok(Payload::within(bytes.mapping(), self.claim.clone(), span))
+        Ok(Payload::within(section.bytes.mapping(), self.claim.clone(), span))
     }
 
     /// The first `filled_bytes` of the range are there now: tells readers, unless the file changed meanwhile. A page

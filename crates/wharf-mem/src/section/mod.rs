@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::residency::{self, PAGE_BYTES, Residency, blocks_of, pages_of};
+use crate::large;
+use crate::residency::{self, BLOCK_BYTES, PAGE_BYTES, Residency, blocks_of, pages_of};
 use crate::shared::Shared;
 use crate::system::pwrite;
 use crate::words::Words;
@@ -31,6 +32,8 @@ pub struct Section {
     bytes: Shared,
     words: Shared,
     residency: Residency,
+    /// Memory comes in pieces of a block where it is asked for through the mapping.
+    large: bool,
     state: Mutex<State>,
 }
 
@@ -74,7 +77,8 @@ impl Section {
         let residency = residency.ok_or(io::ErrorKind::OutOfMemory)?;
         residency.set_len(len_bytes);
         let state = State { len_bytes, valid_pages: 0, filling: HashMap::new(), left: HashSet::new() };
-        Ok(Section { bytes, words, residency, state: Mutex::new(state) })
+        let large = large::is_given() && bytes.mapping().prefer_large_pages().is_ok();
+        Ok(Section { bytes, words, residency, large, state: Mutex::new(state) })
     }
 
     /// The length of the file, in bytes.
@@ -118,6 +122,12 @@ impl Section {
     /// When there is no memory for them, or the range lies beyond the most that the file can grow to.
     pub fn put(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut done = 0;
+        if self.large && offset.is_multiple_of(BLOCK_BYTES) {
+            // One fault for a block, and our own copy of it. In small pages this would take twice the time of a write.
+            done = bytes.len() / BLOCK_BYTES as usize * BLOCK_BYTES as usize;
+            self.bytes.occupy(offset, done as u64)?;
+            self.bytes.copy_in(offset, &bytes[..done]);
+        }
         while done < bytes.len() {
             // Not through the mapping: this takes the pages in one go, and lack of memory is an error, not a signal.
             match pwrite(self.bytes.file(), &bytes[done..], offset + done as u64) {
@@ -138,6 +148,16 @@ impl Section {
         for block in blocks_of(&range) {
             self.add_pages(&mut state, block, pages_of(block, &range));
         }
+    }
+
+    /// Takes memory for a range that is to be filled in place.
+    fn occupy(&self, range: Range<u64>) -> io::Result<()> {
+        let len_bytes = range.end - range.start;
+        let whole = range.start.is_multiple_of(BLOCK_BYTES) && len_bytes.is_multiple_of(BLOCK_BYTES);
+        if self.large && whole {
+            return self.bytes.occupy(range.start, len_bytes);
+        }
+        self.bytes.allocate(range.start, len_bytes)
     }
 
     fn add_pages(&self, state: &mut State, block: u64, pages: u16) {
