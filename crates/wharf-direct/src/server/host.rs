@@ -13,7 +13,7 @@ use wharf_queue::Ending;
 use crate::lane::ClientMemory;
 use crate::layout::Answer;
 
-use super::cache::{Cache, Waiter};
+use super::cache::{Cache, Shelf, Waiter};
 use super::handles::{Handles, Open};
 use super::queue::Listing;
 use super::snapshots::Snapshots;
@@ -29,6 +29,8 @@ pub(super) struct Host {
     pub(super) session: Arc<dyn Serve>,
     pub(super) cache: Arc<Cache>,
     pub(super) snapshots: Arc<Snapshots>,
+    /// What is to be kept.
+    pub(super) shelf: Arc<Shelf>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) queues: Vec<Post>,
     pub(super) clients: RwLock<Vec<Arc<Client>>>,
@@ -48,6 +50,15 @@ impl Host {
     pub(super) fn again(&self, waiter: Waiter) {
         if let Some(queue) = self.queues.get(waiter.queue) {
             queue.send(Mail::Again(waiter));
+        }
+    }
+
+    /// Tells who waited for a block that it is in the section, or has him ask again.
+    pub(super) fn kept(&self, waiter: Waiter, there: bool) {
+        if let (Some(queue), true) = (self.queues.get(waiter.queue), there) {
+            queue.send(Mail::Answer(waiter, Answer::InSection));
+        } else {
+            self.again(waiter);
         }
     }
 

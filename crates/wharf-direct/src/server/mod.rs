@@ -24,7 +24,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use wharf::session::{Doorbell as _, Serve};
 use wharf_queue::{Bell, Ending, Phase, QueueHost, cpu};
 
-use cache::{Cache, Evictor, Surroundings, Waiter};
+use cache::{Cache, Evictor, Keeper, Shelf, Surroundings, Waiter};
 use control::Control;
 use guest::Direct;
 use host::{Host, Post, Watcher};
@@ -47,6 +47,7 @@ pub struct Server {
 /// Those that are waited for one by one.
 struct Threads {
     evictor: Evictor,
+    keeper: Keeper,
     control: JoinHandle<()>,
 }
 
@@ -116,6 +117,7 @@ impl Server {
             session,
             cache,
             snapshots: snapshots.clone(),
+            shelf: Arc::new(Shelf::default()),
             tickets,
             queues,
             clients,
@@ -130,9 +132,11 @@ impl Server {
         let bells = parts.iter().map(|(_, _, rest)| rest.doorbell()).collect();
         let wait = Duration::from_millis(host.session.limits().pins_wait_ms.into());
         let evictor = Evictor::start(cache_too, Around(host.clone(), bell.clone()), wait)?;
+        let tells = host.clone();
+        let keeper = Keeper::start(host.shelf.clone(), move |waiter, there| tells.kept(waiter, there))?;
         let control = Control::new(host.clone(), listener, bell.clone());
         let control = thread::Builder::new().name("wharf-direct".into()).spawn(move || control.run())?;
-        let threads = Mutex::new(Some(Threads { evictor, control }));
+        let threads = Mutex::new(Some(Threads { evictor, keeper, control }));
         let server = Server { host: host.clone(), path: path.to_owned(), bell, bells, threads };
         for (number, (queue, io, rest)) in parts.into_iter().enumerate() {
             let running = host.ending.thread();
@@ -165,7 +169,7 @@ impl Server {
     /// limits say. To be called before the session is closed.
     pub fn end(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { evictor, control }) = threads else { return };
+        let Some(Threads { evictor, keeper, control }) = threads else { return };
         let _ = fs::remove_file(&self.path);
         let Host { ending, closing, session, snapshots, .. } = &*self.host;
         // Nobody hears of changes any more.
@@ -189,6 +193,7 @@ impl Server {
         }
         // Sections read no more, in whatever process they are mapped.
         self.host.cache.clear();
+        drop(keeper);
         drop(evictor);
     }
 }

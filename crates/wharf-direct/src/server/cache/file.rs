@@ -180,6 +180,17 @@ impl File {
         }
     }
 
+    /// Those of one queue's who wait for a block that has been read whole: they can have their bytes of it at once, unless
+    /// the file has changed since it was begun. Everybody else waits until it is kept.
+    pub(in super::super) fn served(&self, began: Began, queue: usize) -> Vec<Waiter> {
+        let mut state = locked(&self.state);
+        if state.changes != began.changes {
+            return Vec::new();
+        }
+        let waiting = state.busy.get_mut(&began.block);
+        waiting.map_or_else(Vec::new, |all| all.extract_if(.., |waiter| waiter.queue == queue).collect())
+    }
+
     /// A block has been read; `None` if that failed. Returns those who waited for it, and whether it is in the
     /// section now; else they are to ask again.
     pub(in super::super) fn filled(

@@ -1,13 +1,14 @@
 //! Which blocks of which files are kept in sections: policy, and no bytes of anybody's requests.
 //!
 //! A block that is read for the first time is answered in the client's own slot. One that is read again earns its
-//! place in the file's section, is filled once for all who ask meanwhile, and is read there from then on. All
+//! place in the file's section, is read whole once for all who ask meanwhile, and is there from then on. All
 //! sections together keep to one budget: what has been there longest goes, in batches, on a thread of its own.
 //!
 //! Every change of a file moves its count. What began before a change is thrown away.
 
 mod evict;
 mod file;
+mod keeper;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,6 +19,7 @@ use wharf_mem::BLOCK_BYTES;
 
 pub(super) use evict::{Evictor, Surroundings};
 pub(super) use file::{Began, File, Kept, Plan};
+pub(super) use keeper::{Block, Keeper, Shelf};
 
 use evict::Clock;
 

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use wharf_mem::BLOCK_BYTES;
+use wharf_mem::{BLOCK_BYTES, Payload};
 
 use super::evict::Surroundings;
-use super::{Began, Cache, Evictor, File, Plan, Waiter};
+use super::{Began, Block, Cache, Evictor, File, Keeper, Plan, Shelf, Waiter};
 
 /// For how long pins may stand in the way.
 const WAIT: Duration = Duration::from_millis(100);
@@ -103,6 +103,57 @@ fn a_block_earns_its_place_at_the_second_read_and_is_filled_once() {
     assert_eq!(file.plan(65_000, 1000, waiter(0)), Plan::Plain, "of two blocks");
     assert_eq!(cache.usage(), (BLOCK_BYTES, 1));
     assert_eq!((plan(&file, 5), plan(&file, 5)), (Plan::Plain, Plan::Plain), "beyond the end");
+}
+
+#[test]
+fn who_waits_for_a_block_has_his_bytes_before_it_is_kept_unless_it_has_changed() {
+    let cache = Cache::new(1 << 20);
+    let file = cache.open(7);
+    keep(&file, 300_000, 0);
+    assert_eq!(plan(&file, 1), Plan::Plain);
+    let Plan::Fill(began) = plan(&file, 1) else { panic!("a block") };
+    let elsewhere = Waiter { queue: 1, client: 2, slot: 3 };
+    assert_eq!(file.plan(BLOCK_BYTES, 10, elsewhere), Plan::Wait);
+    let fill = file.begin_fill(began);
+    assert_eq!(file.served(began, 0), [waiter(1)]);
+    assert_eq!(file.served(began, 0), [], "they have been answered");
+    assert_eq!(plan(&file, 1), Plan::Wait, "it is not there yet");
+    assert_eq!(file.filled(began, fill, Some(&[1; 65_536])), (vec![elsewhere, waiter(1)], true));
+    assert_eq!(plan(&file, 2), Plan::Plain);
+    let Plan::Fill(began) = plan(&file, 2) else { panic!("a block") };
+    let fill = file.begin_fill(began);
+    cache.changed(7, 0..1);
+    assert_eq!(file.served(began, 0), [], "who asked after the change must not have what was read before it");
+    assert_eq!(file.filled(began, fill, Some(&[1; 65_536])), (vec![waiter(2)], false));
+}
+
+#[test]
+fn blocks_are_kept_by_a_thread_and_those_that_are_too_many_by_who_has_them() {
+    let cache = Cache::new(8 << 20);
+    let (file, shelf) = (cache.open(7), Arc::new(Shelf::default()));
+    keep(&file, 4 << 20, 0);
+    let read = |number: u64| {
+        assert_eq!(plan(&file, number), Plan::Plain);
+        let Plan::Fill(began) = plan(&file, number) else { panic!("a block") };
+        let fill = file.begin_fill(began).expect("nobody else fills it");
+        let (payload, len) = (Payload::anonymous(BLOCK_BYTES as usize).unwrap(), BLOCK_BYTES as usize);
+        Block { file: file.clone(), began, fill, payload, len }
+    };
+    let full = (1..60).find_map(|number| shelf.put(read(number)).err().map(|block| (number, block)));
+    let (number, block) = full.expect("there is a limit");
+    let (_, waiting, there) = block.keep();
+    assert!(there && waiting == [waiter(number as usize)]);
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tells = told.clone();
+    drop(
+        Keeper::start(shelf.clone(), move |waiter, there| tells.lock().unwrap().push((waiter, there)))
+            .unwrap(),
+    );
+    let expected: Vec<_> = (1..number as usize).map(|number| (waiter(number), true)).collect();
+    assert_eq!(*told.lock().unwrap(), expected, "all, in their order, before it ended");
+    assert!((0..=number).all(|number| plan(&file, number) == Plan::InSection));
+    assert!(shelf.spare().is_some(), "their memory is used again");
+    assert!(shelf.put(read(number + 1)).is_err(), "after the end");
 }
 
 #[test]

@@ -192,7 +192,8 @@ impl Server {
 
     /// Begins an operation of the host's own, with memory of its own.
     pub(super) fn start_inside(&mut self, flight: Flight, task: Task) {
-        let payload = self.spare.pop().map_or_else(|| Payload::anonymous(SLOT_BYTES), Ok);
+        let spare = self.spare.pop().or_else(|| self.host.shelf.spare());
+        let payload = spare.map_or_else(|| Payload::anonymous(SLOT_BYTES), Ok);
         match payload {
             Ok(payload) => self.start(flight, task, Caller::KERNEL, &[], None, payload),
             Err(error) => {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use wharf::session::{Completion, OpenReply, Reply};
 use wharf::{Cache, Errno, HandleId, NodeId};
-use wharf_mem::Payload;
+use wharf_mem::{BLOCK_BYTES, Fill, Payload, copy_streams};
 
 use crate::layout::{Answer, Ask, RECORD_BYTES, Record};
 
-use super::super::cache::Waiter;
+use super::super::cache::{Began, Block, File, Waiter};
 use super::super::guest::record;
 use super::super::handles::Open;
 use super::super::host::{Client, Mail};
@@ -46,21 +46,7 @@ impl Server {
                 }
             }
             Flight::Fill { file, began, fill } => {
-                let bytes = match (&result, &mut payload) {
-                    (Ok(Reply::Bytes(count)), Some(payload)) => {
-                        payload.bytes_mut().and_then(|bytes| bytes.get(..*count))
-                    }
-                    _ => None,
-                };
-                let (waiting, there) = file.filled(began, fill, bytes);
-                for waiter in waiting {
-                    let mail = match result {
-                        _ if there => Mail::Answer(waiter, Answer::InSection),
-                        Err(errno) => Mail::Answer(waiter, Answer::Failed(errno.get())),
-                        Ok(_) => Mail::Again(waiter),
-                    };
-                    self.tell(waiter, mail);
-                }
+                payload = self.land_block(&file, began, fill, result, payload);
             }
             Flight::List(listing) => self.listed(listing, result, payload.as_mut()),
             Flight::Close { node } => {
@@ -70,6 +56,67 @@ impl Server {
             }
         }
         self.spare.extend(payload);
+    }
+
+    /// A block has been read to be kept. Returns its memory, if that is not needed any more.
+    fn land_block(
+        &mut self,
+        file: &Arc<File>,
+        began: Began,
+        fill: Option<Fill>,
+        result: Result<Reply, Errno>,
+        payload: Option<Payload>,
+    ) -> Option<Payload> {
+        let (payload, waiting, there) = match (&result, fill, payload) {
+            (Ok(Reply::Bytes(len)), Some(fill), Some(mut payload)) => {
+                // What is shorter than the file said is not kept, and nobody is told of it.
+                if fill.range().end - fill.range().start == *len as u64 {
+                    self.serve(file, began, &mut payload, *len);
+                }
+                let block = Block { file: file.clone(), began, fill, payload, len: *len };
+                match self.host.shelf.put(block) {
+                    Ok(()) => return None,
+                    Err(block) => {
+                        let (payload, waiting, there) = block.keep();
+                        (Some(payload), waiting, there)
+                    }
+                }
+            }
+            (_, fill, payload) => {
+                let (waiting, there) = file.filled(began, fill, None);
+                (payload, waiting, there)
+            }
+        };
+        for waiter in waiting {
+            let mail = match result {
+                _ if there => Mail::Answer(waiter, Answer::InSection),
+                Err(errno) => Mail::Answer(waiter, Answer::Failed(errno.get())),
+                Ok(_) => Mail::Again(waiter),
+            };
+            self.tell(waiter, mail);
+        }
+        payload
+    }
+
+    /// Answers those who wait for a block here with their bytes of it.
+    fn serve(&mut self, file: &File, began: Began, payload: &mut Payload, len: usize) {
+        let Some(bytes) = payload.bytes_mut().and_then(|bytes| bytes.get(..len)) else { return };
+        for Waiter { client, slot, .. } in file.served(began, self.number) {
+            let Some(seat) = self.seat(client) else { continue };
+            let Ask::Read { offset, len, .. } = seat.asks[slot] else { continue };
+            let start = usize::try_from(offset % BLOCK_BYTES).map_or(bytes.len(), |at| at.min(bytes.len()));
+            let wanted = &bytes[start..bytes.len().min(start + len as usize)];
+            let answer = match seat.lane.take_span(slot) {
+                Some(mut span) => {
+                    let room = span.bytes_mut().and_then(|room| room.get_mut(..wanted.len()));
+                    let put = room.map(|room| copy_streams(room, wanted));
+                    seat.lane.put_span(slot, span);
+                    put.map(|()| Answer::Done(wanted.len() as u64))
+                }
+                None => None,
+            };
+            self.answer(client, slot, answer.unwrap_or(Answer::Failed(Errno::ENOMEM.get())));
+        }
     }
 
     /// At once if it is this queue's, else by mail.
