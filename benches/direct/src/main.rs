@@ -1,6 +1,6 @@
 //! Measures the direct path beside the kernel's, interleaved: `bench-direct [ROUNDS] [PART...]`, as root.
 //!
-//! Parts: `null`, `deep`, `miss`, `fill`, `stream`, `random`. Medians over the rounds, the range behind them, and the ratio.
+//! Parts: `null`, `deep`, `miss`, `fill`, `stream`, `random`, `list`. Medians over the rounds, the range behind them, and the ratio.
 
 mod kernel;
 mod served;
@@ -141,6 +141,9 @@ fn main() {
     if wanted("stream") {
         stream(rounds, &reader, &file);
     }
+    if wanted("list") {
+        list(rounds, &host, &volume);
+    }
     if wanted("random") {
         random(&mut host);
     }
@@ -277,6 +280,29 @@ fn stream(rounds: usize, reader: &Reader, file: &File) {
         rounds,
         &mut [("direct", &mut direct), ("fuse uring", &mut fuse)],
     );
+}
+
+/// A directory of 20,000 names that does not change, listed again and again.
+fn list(rounds: usize, host: &Host, volume: &Volume) {
+    let count = served::NAMES as usize;
+    let repeat = |list: &dyn Fn() -> usize| {
+        let (begun, mut lists) = (Instant::now(), 0);
+        while begun.elapsed() < SHORT {
+            assert_eq!(list(), count);
+            lists += 1;
+        }
+        f64::from(lists) / begun.elapsed().as_secs_f64()
+    };
+    let (root, _) = volume.walk(Path::new("")).expect("the root");
+    let snapshot = volume.snapshot(&root).expect("an answer").expect("a snapshot");
+    let mut current = || repeat(&|| snapshot.entries().filter_map(Result::ok).count());
+    // Of a directory that was not listed before nothing is kept.
+    let mut asked = || repeat(&|| volume.list(&volume.root(), b"").expect("a listing").len());
+    let mut mount = || repeat(&|| std::fs::read_dir(&host.point).expect("it is there").flatten().count());
+    let ways: &mut [(&'static str, &mut dyn FnMut() -> f64)] =
+        &mut [("snapshot", &mut current), ("by request", &mut asked), ("fuse, kept", &mut mount)];
+    compare("20,000 names listed", "/s", rounds, ways);
+    assert!(snapshot.is_current());
 }
 
 /// Four clients at random over 2 GiB with room for 256 MiB.

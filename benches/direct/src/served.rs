@@ -6,7 +6,8 @@ use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;
 
 use wharf::{
-    Attributes, Cache, Capabilities, Context, Entry, Error, FileSystem, Limits, Opened, Result, Window, op,
+    Attributes, Cache, Capabilities, Context, Entry, Error, FileSystem, Kind, Limits, Listed, Listing, Name,
+    Opened, Result, Window, op,
 };
 use wharf_direct::server::Server;
 use wharf_fuse::mount::{Allow, Options};
@@ -15,6 +16,8 @@ use wharf_fuse::{Mount, Transport};
 /// Memory that the files are made of, again and again: more than a processor's cache.
 const MEMORY_BYTES: usize = 1 << 30;
 pub(crate) const FILE_BYTES: u64 = 2 << 30;
+/// Names that the root is listed with.
+pub(crate) const NAMES: u64 = 20_000;
 
 struct Files(Arc<Vec<u8>>);
 
@@ -50,6 +53,21 @@ impl FileSystem for Files {
 
     async fn open(&self, _: &Context, node: &u64, _: op::Open) -> Result<Opened<()>> {
         Ok(Opened::new(()).cache(if *node == 2 { Cache::Direct } else { Cache::WhileOpen }))
+    }
+
+    async fn opendir(&self, _: &Context, _: &u64, _: op::Open) -> Result<Opened<()>> {
+        Ok(Opened::new(()).cache(Cache::Keep))
+    }
+
+    async fn readdir(&self, _: &Context, _: &(), op: op::List, list: &mut Listing<'_, u64>) -> Result<()> {
+        for number in op.cursor..NAMES {
+            let text = format!("a file {number:05}");
+            let Some(name) = Name::new(text.as_bytes()) else { return Err(Error::invalid()) };
+            if !list.add(Listed { name, inode: 10 + number, kind: Kind::File, cursor: number + 1 }) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn read(&self, _: &Context, _: &(), op: op::Read, mut into: Window<'_>) -> Result<usize> {
