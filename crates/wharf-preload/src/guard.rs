@@ -19,6 +19,19 @@ static OFF: AtomicBool = AtomicBool::new(false);
 /// A word that reads as 1 in the process that attached and as 0 in its forked children.
 static HOME: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
+/// The process that this library was loaded into.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// Makes this process the one that this library was loaded into.
+pub(crate) fn make_owner() {
+    OWNER.store(std::process::id(), Ordering::Relaxed);
+}
+
+/// Whether this is the process that this library was loaded into, not a child of it that runs the same program.
+pub(crate) fn is_owner() -> bool {
+    OWNER.load(Ordering::Relaxed) == std::process::id()
+}
+
 /// Lets everything go to the kernel from now on.
 pub(crate) fn turn_off() {
     OFF.store(true, Ordering::Relaxed);

@@ -7,13 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use libc::c_int;
 
-use crate::kernel;
+use crate::kernel::{self, NUMBERS};
 
 /// They have numbers from here on, out of the way of programs that count on low ones.
 const FIRST: c_int = 48;
-
-/// Numbers that are looked after.
-pub(crate) const NUMBERS: usize = 1024;
 
 static HIDDEN: [AtomicU64; NUMBERS / 64] = [const { AtomicU64::new(0) }; NUMBERS / 64];
 

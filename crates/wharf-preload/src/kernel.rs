@@ -5,8 +5,6 @@ use std::mem::MaybeUninit;
 
 use libc::c_int;
 
-use crate::hidden::NUMBERS;
-
 /// Which file this is, as long as anybody has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -83,6 +81,9 @@ fn seek(descriptor: c_int, by: i64) -> Option<u64> {
     let to = unsafe { libc::lseek64(descriptor, by, libc::SEEK_CUR) };
     u64::try_from(to).ok()
 }
+
+/// So many numbers are asked about at once.
+pub(crate) const NUMBERS: usize = 1024;
 
 /// Which of the numbers from `first` on are open, as bits. `None` where a process may have only a few.
 pub(crate) fn open_numbers(first: c_int) -> Option<[u64; NUMBERS / 64]> {

@@ -12,7 +12,6 @@ use crate::kernel::{self, About};
 use crate::report;
 use crate::settings;
 use crate::source::{self, Missed};
-use crate::start;
 use crate::table::{self, Attached, Hint};
 
 /// What the kernel reads at most at once (`MAX_RW_COUNT`, for pages of 4 KiB).
@@ -154,7 +153,7 @@ fn missed(descriptor: c_int, attached: &Attached, total: usize, from: From) -> O
     let range = begin..begin.saturating_add(total as u64);
     if missed == Missed::Want {
         guard::uncancelled(|| source.want(range));
-    } else if let (true, Ok(_alone)) = (start::is_owner(), SLOW.try_lock()) {
+    } else if let (true, Ok(_alone)) = (guard::is_owner(), SLOW.try_lock()) {
         guard::uncancelled(|| {
             hidden::remember(|| {
                 source.look(range);
@@ -209,7 +208,7 @@ fn look_at(descriptor: c_int, seen: u32) {
     let rule = settings::rule();
     let Ok(_alone) = SLOW.try_lock() else { return };
     // What a child of vfork opens is not open in the process whose memory it uses.
-    if !start::is_owner() {
+    if !guard::is_owner() {
         return;
     }
     let about = kernel::about(descriptor);
@@ -255,7 +254,7 @@ pub(crate) fn forget(descriptor: c_int) {
 /// Forgets the numbers from `first` to `last`.
 pub(crate) fn forget_all(first: u32, last: u32) {
     // A child of vfork has its parent's memory and closes descriptors of its own.
-    if !start::is_owner() {
+    if !guard::is_owner() {
         return;
     }
     guard::uncancelled(|| {

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{settings, start};
+use crate::{guard, settings};
 
 static ATTACHED: AtomicU64 = AtomicU64::new(0);
 static STAND_INS: AtomicU64 = AtomicU64::new(0);
@@ -30,7 +30,7 @@ pub(crate) fn read(bytes: usize, by_stand_in: bool) {
 /// Adds a line, if that was asked for. A forked child has the counts of its parent, and says nothing.
 pub(crate) fn tell() {
     let Some(path) = settings::report_to() else { return };
-    if !start::is_owner() {
+    if !guard::is_owner() {
         return;
     }
     let mut line = [0; 160];

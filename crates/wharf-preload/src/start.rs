@@ -1,20 +1,10 @@
-//! The begin and the end of a program.
+//! The begin and the end of a program. Nobody here is called by others of this library.
 #![cfg_attr(not(test), expect(unsafe_code, reason = "the loader calls by addresses in two sections"))]
-
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
-/// The process that this library was loaded into.
-static OWNER: AtomicU32 = AtomicU32::new(0);
-
-/// Whether this is the process that this library was loaded into, not a child of it that runs the same program.
-pub(crate) fn is_owner() -> bool {
-    OWNER.load(Relaxed) == std::process::id()
-}
 
 /// Everything that must be known before there are threads and signal handlers. Short: each program pays for it.
 #[cfg_attr(test, expect(dead_code, reason = "tests are not preloaded"))]
 extern "C" fn begin() {
-    OWNER.store(std::process::id(), Relaxed);
+    crate::guard::make_owner();
     #[cfg(not(test))]
     crate::calls::find();
     crate::settings::read();
