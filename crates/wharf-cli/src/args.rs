@@ -249,6 +249,10 @@ fn setting() -> ValueParser {
 
 /// Reads the command line. `Ok(None)`: help or the version was asked for and is printed.
 pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, Failure> {
+    let typed = Vec::from_iter(typed);
+    if let Some(run) = plain_run(&typed) {
+        return Ok(Some(Args { command: Command::Run(run) }));
+    }
     match Args::try_parse_from(typed) {
         Ok(args) => Ok(Some(args)),
         Err(asked) if !asked.use_stderr() => {
@@ -258,6 +262,20 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Option<
         }
         Err(error) => Err(Failure::Usage(sentence(&error))),
     }
+}
+
+/// `wharf run` without options. It is in front of programs that take a millisecond, and to set up the parser takes a
+/// third of one.
+fn plain_run(typed: &[OsString]) -> Option<Run> {
+    let (_, [run, rest @ ..]) = typed.split_first()? else { return None };
+    let is = |word: &OsString, text: &str| word.as_os_str() == text;
+    let command = match rest {
+        [dashes, command @ ..] if is(dashes, "--") => command,
+        [option, ..] if option.as_encoded_bytes().starts_with(b"-") => return None,
+        command => command,
+    };
+    let is_complete = is(run, "run") && !command.is_empty();
+    is_complete.then(|| Run { report: None, eager: false, command: command.to_vec() })
 }
 
 /// Makes one sentence of the parser's paragraphs.
@@ -322,6 +340,36 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_without_options_is_what_the_parser_makes_of_it() {
+        for (line, is_plain) in [
+            ("wharf run ls", true),
+            ("wharf run -- ls", true),
+            ("wharf run ls -la --report x -- y", true),
+            ("wharf run -- -x -- --help", true),
+            ("wharf run -- --", true),
+            ("wharf run help", true),
+            ("wharf run  x", true),
+            ("wharf run --", false),
+            ("wharf run", false),
+            ("wharf run -x", false),
+            ("wharf run - x", false),
+            ("wharf run --report x ls", false),
+            ("wharf runs ls", false),
+            ("wharf", false),
+        ] {
+            let typed = Vec::from_iter(line.split(' ').map(OsString::from));
+            let plain = plain_run(&typed);
+            assert_eq!(plain.is_some(), is_plain, "{line}");
+            if let Some(plain) = plain {
+                let parsed = Args::try_parse_from(&typed).expect(line);
+                let Command::Run(parsed) = parsed.command else { panic!("{line}: to be run") };
+                assert_eq!(format!("{plain:?}"), format!("{parsed:?}"), "{line}");
+            }
+        }
+        assert!(plain_run(&[]).is_none());
     }
 
     #[test]
