@@ -83,6 +83,7 @@ const UNSAFE: [(&str, &str, &[&str]); 8] = [
             "settings.rs",
             "source.rs",
             "start.rs",
+            "unwinding.rs",
         ],
     ),
     ("wharf-cli", "#![forbid(unsafe_code)]", &[]),

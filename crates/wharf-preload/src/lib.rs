@@ -34,3 +34,5 @@ mod settings;
 mod source;
 mod start;
 mod table;
+#[cfg(all(not(test), target_arch = "x86_64"))]
+mod unwinding;
