@@ -110,11 +110,12 @@ struct Running {
     ended: Option<Ended>,
 }
 
-pub(super) struct SlotQueue<S, Fut> {
+pub(super) struct SlotQueue<S, Start, Fut> {
     /// What every future takes along. The queue's own, so that queues do not meet at one count of it.
     shared: Arc<S>,
-    /// Makes the future of one operation. A plain function, so that its type can be named by inference.
-    pub(super) start: fn(Arc<S>, Work) -> Fut,
+    /// Makes the future of one operation. Of a type of its own, so that the future is made where it stays: a pointer
+    /// to a function would return it, and all its room would be copied.
+    start: Start,
     pub(super) around: Option<super::Around>,
     pub(super) slots_kept: usize,
     slots_max: usize,
@@ -129,14 +130,14 @@ pub(super) struct SlotQueue<S, Fut> {
     cancelled: Vec<RequestId>,
 }
 
-impl<S, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
+impl<S, Start: Fn(Arc<S>, Work) -> Fut, Fut: Future<Output = Ended>> SlotQueue<S, Start, Fut> {
     pub(super) fn new(
         shared: S,
-        start: fn(Arc<S>, Work) -> Fut,
+        start: Start,
         around: Option<super::Around>,
         (slots_kept, slots_max): (usize, usize),
         doorbell: Box<dyn Doorbell>,
-    ) -> SlotQueue<S, Fut> {
+    ) -> SlotQueue<S, Start, Fut> {
         SlotQueue {
             shared: Arc::new(shared),
             start,
@@ -223,7 +224,7 @@ impl<S, Fut: Future<Output = Ended>> SlotQueue<S, Fut> {
     }
 }
 
-impl<S, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
+impl<S, Start: Fn(Arc<S>, Work) -> Fut, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Start, Fut> {
     fn begin(&mut self, arrival: Arrival) -> Option<Completion> {
         let Arrival { tag, request, name, head, data, mut payload } = arrival;
         if self.free.is_empty() && self.slots.len() >= self.slots_max {
@@ -233,10 +234,12 @@ impl<S, Fut: Future<Output = Ended>> Queue for SlotQueue<S, Fut> {
             return Some(Completion { tag, request, result: Err(Errno::EIO), payload, head });
         };
         let index = self.take_slot();
-        let (start, shared) = (self.start, self.shared.clone());
+        let shared = self.shared.clone();
         let Some(slot) = &mut self.slots[index] else { unreachable!("take_slot fills the place") };
         let cancellation = slot.flight.begin();
-        slot.future.as_mut().set(Some(start(shared, Work { request, head, data, lease, cancellation })));
+        slot.future
+            .as_mut()
+            .set(Some((self.start)(shared, Work { request, head, data, lease, cancellation })));
         slot.running = Some(Running { tag, request, name, payload, ended: None });
         let completion = match self.around.clone() {
             None => self.poll(index),
