@@ -1,10 +1,12 @@
-//! What is behind a slow network: Wharf's `remote:` beside `rclone mount` (and curlftpfs, where there is one).
+//! What is behind a slow network: Wharf's `remote:` beside `rclone mount` (and curlftpfs, where there is one,
+//! and sshfs).
 //!
-//! One server (nginx for HTTP and WebDAV, vsftpd for FTP) on loopback, and between it and everybody a proxy that
-//! takes 20 ms for a round trip. Each measurement is a fresh mount with options as they come; the programs take
+//! One server (nginx for HTTP and WebDAV, vsftpd for FTP, sshd for SFTP) on loopback, and between it and everybody a
+//! proxy that takes 20 ms for a round trip. Each measurement is a fresh mount with options as they come; the programs take
 //! turns, and medians are compared. Who has not done it in 30 s counts as having done it then.
 
 mod proxy;
+mod sshd;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -30,6 +32,7 @@ const WORK_MAX: Duration = Duration::from_secs(30);
 
 const WEB_PORT: u16 = 18_080;
 const FTP_PORT: u16 = 18_021;
+const SFTP_PORT: u16 = 18_022;
 /// For data connections of FTP.
 const FTP_DATA_PORTS: std::ops::Range<u16> = 18_100..18_300;
 
@@ -44,8 +47,8 @@ fn main() -> Answer<()> {
     let rounds = chosen.iter().find_map(|word| word.parse().ok()).unwrap_or(ROUNDS).max(1);
     let place = tempdir()?;
     make_files(&place.join("data"))?;
-    let servers = [nginx(&place)?, vsftpd(&place)?];
-    for port in FTP_DATA_PORTS.chain([WEB_PORT, FTP_PORT]) {
+    let servers = [nginx(&place)?, vsftpd(&place)?, sshd::start(&place)?];
+    for port in FTP_DATA_PORTS.chain([WEB_PORT, FTP_PORT, SFTP_PORT]) {
         let at = |ip: [u8; 4]| SocketAddr::from((ip, port));
         proxy::start(at([127, 0, 0, 1]), at([127, 0, 0, 2]), ONE_WAY)?;
     }
@@ -68,7 +71,7 @@ fn main() -> Answer<()> {
     Ok(())
 }
 
-const SERVICES: [&str; 3] = ["webdav", "http", "ftp"];
+const SERVICES: [&str; 4] = ["webdav", "http", "ftp", "sftp"];
 
 /// What is measured, in seconds: a word for it, and more.
 type Work = (&'static str, &'static str, fn(&Path) -> Answer<()>);
@@ -80,7 +83,10 @@ const WORKS: [Work; 3] = [
 ];
 
 fn compare(service: &str, works: &[Work], rounds: usize, wharf: &Path, place: &Path) -> Answer<()> {
-    let programs = programs(service, wharf);
+    let programs = match service {
+        "sftp" => sshd::programs(wharf, place),
+        _ => programs(service, wharf),
+    };
     for (_, name, work) in works {
         let mut took: Vec<Vec<f64>> = vec![Vec::new(); programs.len()];
         for _ in 0..rounds {
