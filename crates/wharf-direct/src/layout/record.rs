@@ -178,7 +178,7 @@ pub fn line(bytes: &[u8]) -> Result<(LineRead<'_>, &[u8]), Malformed> {
 /// Reads a listing.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn lines(mut bytes: &[u8]) -> Result<Vec<Listed>, Malformed> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
