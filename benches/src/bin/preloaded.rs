@@ -156,7 +156,7 @@ fn plant(tree: &Path, mib: usize) -> std::io::Result<()> {
         fs::create_dir(tree.join(directory))?;
     }
     for file in 0..mib * 8 {
-        let from = file * 64 % (16 << 10) << 10;
+        let from = (file * 64 % (16 << 10)) << 10;
         fs::write(tree.join(format!("small/{file}")), &text[from..from + (64 << 10)])?;
     }
     for file in 0..mib / 32 {

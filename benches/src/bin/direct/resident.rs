@@ -19,8 +19,10 @@ const SMALL_READS: u64 = 200_000;
 struct Place<'a> {
     name: &'static str,
     /// Reads at an offset into the buffer; looks at the bytes instead if it lends them.
-    read: Box<dyn FnMut(u64, &mut [u8]) + 'a>,
+    read: Reading<'a>,
 }
+
+type Reading<'a> = Box<dyn FnMut(u64, &mut [u8]) + 'a>;
 
 /// What is measured, and how often each place has done it in how many nanoseconds.
 struct Work {

@@ -31,8 +31,15 @@ pub(crate) fn start(from: SocketAddr, to: SocketAddr, one_way: Duration) -> std:
 
 #[derive(Default)]
 struct Way {
-    pieces: Mutex<(VecDeque<(Instant, Vec<u8>)>, usize)>,
+    under_way: Mutex<UnderWay>,
     changed: Condvar,
+}
+
+/// What was taken and not given yet, with the time when it is due.
+#[derive(Default)]
+struct UnderWay {
+    pieces: VecDeque<(Instant, Vec<u8>)>,
+    bytes: usize,
 }
 
 /// One direction: a thread that takes, and one that gives when it is time.
@@ -44,12 +51,12 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
         let mut buffer = vec![0; 256 << 10];
         loop {
             let len = from.read(&mut buffer).unwrap_or(0);
-            let pieces = ours.pieces.lock().expect("no panics");
-            let mut pieces =
-                ours.changed.wait_while(pieces, |(_, bytes)| *bytes > UNDER_WAY_MAX).expect("no panics");
-            pieces.0.push_back((Instant::now() + one_way, buffer[..len].to_vec()));
-            pieces.1 += len;
-            drop(pieces);
+            let under_way = ours.under_way.lock().expect("no panics");
+            let mut under_way =
+                ours.changed.wait_while(under_way, |now| now.bytes > UNDER_WAY_MAX).expect("no panics");
+            under_way.pieces.push_back((Instant::now() + one_way, buffer[..len].to_vec()));
+            under_way.bytes += len;
+            drop(under_way);
             ours.changed.notify_all();
             if len == 0 {
                 return;
@@ -58,12 +65,12 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     });
     thread::spawn(move || {
         loop {
-            let pieces = way.pieces.lock().expect("no panics");
-            let mut pieces =
-                way.changed.wait_while(pieces, |(pieces, _)| pieces.is_empty()).expect("no panics");
-            let (due, bytes) = pieces.0.pop_front().expect("waited for");
-            pieces.1 -= bytes.len();
-            drop(pieces);
+            let under_way = way.under_way.lock().expect("no panics");
+            let mut under_way =
+                way.changed.wait_while(under_way, |now| now.pieces.is_empty()).expect("no panics");
+            let (due, bytes) = under_way.pieces.pop_front().expect("waited for");
+            under_way.bytes -= bytes.len();
+            drop(under_way);
             way.changed.notify_all();
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if bytes.is_empty() {
