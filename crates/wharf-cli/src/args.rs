@@ -265,7 +265,7 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Option<
 }
 
 /// `wharf run` without options. It is in front of programs that take a millisecond, and to set up the parser takes a
-/// third of one.
+/// fifth of one.
 fn plain_run(typed: &[OsString]) -> Option<Run> {
     let (_, [run, rest @ ..]) = typed.split_first()? else { return None };
     let is = |word: &OsString, text: &str| word.as_os_str() == text;

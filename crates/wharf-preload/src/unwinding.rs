@@ -1,7 +1,7 @@
 //! The functions that unwind a thread, looked for when they are needed and not before.
 //!
-//! Rust's library refers to libgcc's, which most programs do without, and to load it takes longer than to load all of
-//! this one. It is needed where something panics here, or where a thread that reads is cancelled: then the C library
+//! Rust's library refers to libgcc's, which most programs do without, and two fifths of what a process paid for this
+//! library were for loading it. It is needed where something panics here, or where a thread that reads is cancelled: then the C library
 //! loads the same one for itself. What stands here has no name outside this library.
 #![expect(unsafe_code, reason = "functions that are found by name, and the names themselves")]
 
