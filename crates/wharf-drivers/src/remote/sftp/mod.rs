@@ -189,9 +189,12 @@ async fn move_to(session: &Session, doing: &'static str, from: &str, to: &str) -
         Reply::Status(Status { code: Status::OK, .. }) => return Ok(()),
         other => unlike(doing, other),
     };
-    let there = session.ask(doing, Request::NameStat { path: to }).attributes().await;
-    if !there.is_ok_and(|told| kind(&told) != Some(Kind::Directory)) {
-        return Err(failed);
+    // Nothing is taken away for what is not there itself, or could not take its place.
+    for path in [from, to] {
+        let there = session.ask(doing, Request::NameStat { path }).attributes().await;
+        if !there.is_ok_and(|told| kind(&told) != Some(Kind::Directory)) {
+            return Err(failed);
+        }
     }
     session.ask(doing, Request::Remove { path: to }).done().await?;
     session.ask(doing, Request::Rename { from, to }).done().await
