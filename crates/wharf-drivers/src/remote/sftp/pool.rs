@@ -47,9 +47,14 @@ impl Pool {
 
     /// The connection that is used least, or a first one.
     pub(super) async fn session(self: &Arc<Self>) -> Result<Arc<Session>, Failure> {
-        if let Some(session) = self.least_used() {
-            return Ok(session);
+        match self.least_used() {
+            Some(session) => Ok(session),
+            // The wait for others that try is part of it.
+            None => self.in_time(self.first()).await,
         }
+    }
+
+    async fn first(self: &Arc<Self>) -> Result<Arc<Session>, Failure> {
         // All wait for one, and if that fails the next one tries.
         let mut opening = self.opening.lock().await;
         if let Some(session) = self.least_used() {
@@ -73,11 +78,13 @@ impl Pool {
 
     async fn open(&self) -> Result<Arc<Session>, Failure> {
         // Half of the deadline, so that there is time for another connection when this one falls silent.
-        let connect = async { Ok(Session::connect(&self.target, self.deadline / 2).await) };
-        let session = within(self.deadline, "connecting", connect).await.map_err(Failure::of)??;
-        let session = Arc::new(session);
+        let session = Arc::new(Session::connect(&self.target, self.deadline / 2).await?);
         self.lock().push(session.clone());
         Ok(session)
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        within(self.deadline, "connecting", async { Ok(work.await) }).await.map_err(Failure::of)?
     }
 
     fn least_used(self: &Arc<Self>) -> Option<Arc<Session>> {
@@ -99,7 +106,7 @@ impl Pool {
         }
         let pool = self.clone();
         tokio::spawn(async move {
-            if pool.open().await.is_err() {
+            if pool.in_time(pool.open()).await.is_err() {
                 log::debug!("{} takes no further connection; there will be no more", pool.target.host);
                 opening.full = true;
             }
