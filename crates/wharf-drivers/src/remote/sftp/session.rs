@@ -25,6 +25,8 @@ use super::wire::{self, Access, Attributes, Handle, PACKET_BYTES_MAX, Reply, Req
 const BATCH_BYTES: usize = 64 << 10;
 /// Room for what comes.
 const READ_BYTES: usize = 256 << 10;
+/// Less room than this is not worth a read.
+const READ_BYTES_LEAST: usize = 32 << 10;
 /// What ssh says at its end is waited for so long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -322,7 +324,10 @@ async fn next(from: &mut OwnedReadHalf, buffer: &mut BytesMut) -> Option<Bytes> 
                 return Some(buffer.split_to(len).freeze());
             }
         }
-        buffer.reserve(READ_BYTES);
+        // Replies that are still held share this memory: a new one for each of them would be held with it.
+        if buffer.capacity() - buffer.len() < READ_BYTES_LEAST {
+            buffer.reserve(READ_BYTES);
+        }
         if from.read_buf(buffer).await.ok()? == 0 {
             return None;
         }
