@@ -55,6 +55,8 @@ struct Waiting {
     id: u32,
     /// Who waits for which number.
     replies: HashMap<u32, oneshot::Sender<Reply>>,
+    /// Replies that are still to come, whether or not anybody waits for them.
+    owed: u64,
     ended: bool,
 }
 
@@ -136,6 +138,7 @@ impl Session {
 
 impl Waiting {
     fn next(&mut self) -> u32 {
+        self.owed += 1;
         self.id = self.id.wrapping_add(1);
         self.id
     }
@@ -162,13 +165,19 @@ impl Shared {
         waiting.replies.clear();
     }
 
-    fn give(&self, id: u32, reply: Reply) {
-        let waits = self.lock().replies.remove(&id);
+    /// False if nothing was asked that this could answer.
+    fn give(&self, id: u32, reply: Reply) -> bool {
+        let mut waiting = self.lock();
+        let Some(owed) = waiting.owed.checked_sub(1) else { return false };
+        waiting.owed = owed;
+        let waits = waiting.replies.remove(&id);
+        drop(waiting);
         let unwanted = match waits {
             Some(waits) => waits.send(reply).err(),
             None => Some(reply),
         };
         self.discard(unwanted);
+        true
     }
 
     /// What was opened for nobody is closed.
@@ -302,11 +311,10 @@ async fn send(mut to: OwnedWriteHalf, mut packets: mpsc::UnboundedReceiver<Bytes
 async fn receive(mut from: OwnedReadHalf, mut buffer: BytesMut, shared: Arc<Shared>) {
     while let Some(packet) = next(&mut from, &mut buffer).await {
         shared.heard_ms.store(shared.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
-        let Some((id, reply)) = wire::decode(packet) else {
+        if !wire::decode(packet).is_some_and(|(id, reply)| shared.give(id, reply)) {
             log::warn!("an SFTP server sent what is no reply; its connection is given up");
             break;
-        };
-        shared.give(id, reply);
+        }
     }
     shared.end();
 }
@@ -331,5 +339,30 @@ async fn next(from: &mut OwnedReadHalf, buffer: &mut BytesMut) -> Option<Bytes> 
         if from.read_buf(buffer).await.ok()? == 0 {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_opened_for_nobody_is_closed_and_more_replies_than_requests_are_found_out() {
+        let (out, mut sent) = mpsc::unbounded_channel();
+        let shared = Shared {
+            out,
+            waiting: Mutex::default(),
+            begun: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            patience: Duration::from_secs(1),
+        };
+        let handle = Bytes::from_static(b"h");
+        assert!(!shared.give(1, Reply::Handle(handle.clone())), "nothing was asked");
+        let id = shared.lock().next();
+        assert!(shared.give(id, Reply::Handle(handle.clone())));
+        assert_eq!(sent.try_recv(), Ok(Request::Close { handle: &handle }.encode(id + 1)));
+        assert!(shared.give(id + 1, Reply::Status(Status { code: Status::OK, words: String::new() })));
+        assert!(!shared.give(id, Reply::Handle(handle)), "all was answered");
+        assert!(sent.try_recv().is_err());
     }
 }
