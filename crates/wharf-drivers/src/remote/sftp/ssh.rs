@@ -127,7 +127,9 @@ impl Target {
         }
         // Its last line is the one that says why it ended.
         let line = complaints.lines().map(str::trim).rfind(|line| !line.is_empty());
-        let why = line.unwrap_or("the connection ended").trim_end_matches('.').to_owned();
+        let why = line.unwrap_or("the connection ended").trim_end_matches('.');
+        // What a server complains of comes through it as it is.
+        let why: String = why.chars().filter(|letter| !letter.is_control()).take(200).collect();
         let error = Error::new(Kind::Io).doing(doing).because(why);
         let lasting = ["subsystem request failed", "Bad ", "hostname contains invalid", "No such file"];
         Failure { error, again: !says(&lasting) }
