@@ -88,7 +88,10 @@ impl Knowledge {
                 item.inode
             }
         };
-        let (meta, asked) = self.foreseen(cx, parent, name, &path).await?;
+        // What was asked ahead and failed, and the question that follows then, have one deadline together.
+        let (engine, patience) = (&self.supply.engine, self.supply.store.deadline);
+        let foreseen = self.foreseen(cx, parent, name, &path);
+        let (meta, asked) = engine.await_within(patience, "asking for a file", foreseen).await?;
         Ok(self.learn(&path, inode, meta, asked))
     }
 
