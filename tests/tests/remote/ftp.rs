@@ -206,6 +206,17 @@ fn a_reader_that_rests_holds_nobody_up() {
 }
 
 #[test]
+fn a_name_that_no_command_can_have_is_refused_and_costs_the_others_nothing() {
+    let (server, spool) = (FtpServer::start(), place());
+    let mut volume = ftp(&server, &spool, &[]);
+    assert_eq!(volume.stat("a\r\nDELE b"), Err(Errno::EINVAL));
+    assert!(volume.create("a\nb").is_err());
+    assert_eq!(server.commands("DELE"), 0);
+    assert!(server.commands("USER") <= 3, "{} logins", server.commands("USER"));
+    volume.unmount();
+}
+
+#[test]
 fn what_a_server_does_not_replace_is_replaced_and_what_it_refuses_takes_nothing_away() {
     let (server, spool) = (FtpServer::start(), place());
     server.keeps_names();

@@ -75,7 +75,7 @@ impl Ftp {
     ) -> Result<T, Failure> {
         if is_usable(&outcome) {
             self.pool.give_back(connection);
-        } else if matches!(outcome, Err(FtpError::ConnectionError(_))) {
+        } else if matches!(&outcome, Err(error @ FtpError::ConnectionError(_)) if !is_unspeakable(error)) {
             self.pool.distrust();
         }
         outcome.map_err(|error| failed(doing, error))
@@ -285,6 +285,11 @@ fn is_refused(error: &FtpError) -> bool {
     matches!(error, FtpError::UnexpectedResponse(told) if refused.contains(&told.status))
 }
 
+/// No command has a line break in it: it was not sent.
+fn is_unspeakable(error: &FtpError) -> bool {
+    matches!(error, FtpError::ConnectionError(cause) if cause.kind() == std::io::ErrorKind::InvalidInput)
+}
+
 fn found(file: &File) -> Option<Found> {
     let modified = file.modified();
     let modified = (modified != SystemTime::UNIX_EPOCH).then(|| Time::from(modified));
@@ -299,6 +304,9 @@ fn found(file: &File) -> Option<Found> {
 }
 
 fn failed(doing: &'static str, error: FtpError) -> Failure {
+    if is_unspeakable(&error) {
+        return Failure::of(Error::invalid().doing(doing).because(error));
+    }
     let (kind, again) = match &error {
         FtpError::ConnectionError(_) | FtpError::BadResponse | FtpError::DataConnectionAlreadyOpen => {
             (ErrorKind::Unexpected, true)
