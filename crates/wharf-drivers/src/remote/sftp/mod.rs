@@ -164,6 +164,8 @@ impl Sftp {
     pub(super) async fn remove_directory(&self, path: &str) -> Result<(), Failure> {
         const DOING: &str = "removing a directory";
         let session = self.pool.session().await?;
+        // What nobody sees must not keep it from being empty.
+        self.clear(&session);
         match session.ask(DOING, Request::RemoveDirectory { path: &self.path(path) }).reply().await? {
             Reply::Status(Status { code: Status::OK, .. }) => Ok(()),
             // There is no number for it, and hardly another reason.

@@ -114,14 +114,14 @@ impl Sftp {
     }
 
     /// Removes what earlier uploads left, as well as it can: their connection may have broken.
-    fn clear(&self, session: &Session) {
+    pub(super) fn clear(&self, session: &Session) {
         for path in self.drafts_left.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             session.tell(Request::Remove { path: &path });
         }
     }
 }
 
-/// A file that is being uploaded. If nothing comes of it, it is removed, now or with the next upload.
+/// A file that is being uploaded. If nothing comes of it, it is removed, now, with the next upload or with its directory.
 struct Draft<'a> {
     sftp: &'a Sftp,
     session: Arc<Session>,
