@@ -1,7 +1,9 @@
 //! Many reads at once from one thread, by io_uring.
 
+use std::env;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode, types::Fd};
@@ -37,4 +39,19 @@ pub(crate) fn read_many(file: &File, count: usize) -> (usize, Duration) {
         }
     }
     (good, begin.elapsed())
+}
+
+/// Whether this process runs the test alone. If not, one that does is run, and has passed when this returns.
+pub(crate) fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "WHARF_TEST_ALONE";
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let this = env::current_exe().expect("a test is a program");
+    let output = Command::new(this).args(["--exact", test, "--nocapture"]).env(ALONE, "1").output();
+    let output = output.expect("it can be run again");
+    let told = String::from_utf8_lossy(&output.stdout);
+    println!("{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains(" 1 passed"), "{test} failed in a process of its own");
+    false
 }
