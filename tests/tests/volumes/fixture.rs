@@ -44,14 +44,11 @@ impl Driver {
                 Needs::WRITE | locks | Needs::MMAP | Needs::DIRECT | Needs::RENAME_NOREPLACE
             }
             // What services have in common, and what the kernel keeps by itself.
-            Driver::Remote | Driver::Sftp => {
-                Needs::WRITE
-                    | Needs::LOCKS
-                    | Needs::LOCKS_DEADLOCK
-                    | Needs::FLOCK
-                    | Needs::MMAP
-                    | Needs::TIMES_FINE
-                    | Needs::MODES
+            Driver::Remote => Driver::Sftp.offers() | Needs::TIMES_FINE,
+            // Times are whole seconds, from the moment on when a file has been uploaded.
+            Driver::Sftp => {
+                let locks = Needs::LOCKS | Needs::LOCKS_DEADLOCK | Needs::FLOCK;
+                Needs::WRITE | locks | Needs::MMAP | Needs::MODES
             }
         }
     }
